@@ -1,0 +1,96 @@
+"""Keys and their life: published before first use, until the last thing they signed has expired.
+
+States follow from times alone, so every worker passes from one to the next at the same moment, without a job.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from domain.clients import FAMILY_LIFETIME
+from domain.errors import Conflict
+
+
+class KeyUse(StrEnum):
+    """`sign`: access tokens, public half in the JWKS. `refresh`: the MAC of refresh tokens, wholly secret."""
+
+    SIGN = "sign"
+    REFRESH = "refresh"
+
+
+class KeyState(StrEnum):
+    """`next` is published and not yet used, `active` signs, `retiring` still verifies, `retired` does nothing."""
+
+    NEXT = "next"
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+
+JWKS_MAX_AGE = timedelta(minutes=5)
+"""How long a verifier may cache the JWKS; a key is published longer than that before it signs."""
+
+LEAD: Mapping[KeyUse, timedelta] = {
+    KeyUse.SIGN: JWKS_MAX_AGE + timedelta(minutes=1),
+    KeyUse.REFRESH: timedelta(seconds=5),
+}
+LINGER: Mapping[KeyUse, timedelta] = {
+    KeyUse.SIGN: timedelta(hours=24) + timedelta(minutes=1),  # the longest access token a client may be given
+    KeyUse.REFRESH: FAMILY_LIFETIME,
+}
+ROTATE_AFTER: Mapping[KeyUse, timedelta] = {KeyUse.SIGN: timedelta(days=90), KeyUse.REFRESH: timedelta(days=365)}
+ALGORITHMS: Mapping[KeyUse, tuple[str, ...]] = {
+    KeyUse.SIGN: ("ES256", "EdDSA", "RS256"),
+    KeyUse.REFRESH: ("HS256",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key. `sealed` is its secret half in the sealed format; `public` the public JWK (RFC 7517), without `kid`."""
+
+    id: str
+    use: KeyUse
+    algorithm: str
+    created_at: datetime
+    activates_at: datetime
+    sealed: bytes
+    public: Mapping[str, str]
+    superseded_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"Key(id={self.id!r}, use={self.use!r}, algorithm={self.algorithm!r})"
+
+    def state(self, now: datetime) -> KeyState:
+        """Where in its life the key is at `now`."""
+        if self.revoked_at is not None:
+            return KeyState.REVOKED
+        if now < self.activates_at:
+            return KeyState.NEXT
+        if self.superseded_at is None or now < self.superseded_at:
+            return KeyState.ACTIVE
+        return KeyState.RETIRING if now < self.superseded_at + LINGER[self.use] else KeyState.RETIRED
+
+    def usable(self, now: datetime) -> bool:
+        """Whether what it signed is still accepted, and it belongs into the JWKS."""
+        return self.state(now) in {KeyState.NEXT, KeyState.ACTIVE, KeyState.RETIRING}
+
+
+def active(keys: Iterable[Key], use: KeyUse, now: datetime) -> Key | None:
+    """The key that signs at `now`: the latest to have become active."""
+    candidates = [k for k in keys if k.use is use and k.state(now) is KeyState.ACTIVE]
+    return max(candidates, key=lambda k: (k.activates_at, k.id), default=None)
+
+
+def succeed(keys: Iterable[Key], fresh: Key) -> list[Key]:
+    """Rotation: what to save so that `fresh` takes over at its `activates_at` from those of its use.
+
+    Raises Conflict while an earlier successor is still waiting for its turn.
+    """
+    earlier = [k for k in keys if k.use is fresh.use and k.revoked_at is None and k.superseded_at is None]
+    if any(k.state(fresh.created_at) is KeyState.NEXT for k in earlier):
+        raise Conflict("a next key is already waiting to become active", code="key_rotation_pending")
+    return [*(replace(k, superseded_at=fresh.activates_at) for k in earlier), fresh]
