@@ -1,0 +1,1 @@
+"""Use cases: load, decide, save. The only door to the domain, whoever knocks."""

@@ -1,0 +1,172 @@
+"""Keys: the ring each worker holds in memory, and their rotation."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from application.audit import Trail
+from domain.audit import Action
+from domain.errors import Invalid, NotFound, Unavailable
+from domain.keys import ALGORITHMS, LEAD, Key, KeyState, KeyUse, active, succeed
+from domain.policies import Actor, require
+from domain.ports import AccessTokens, Clock, Installations, KeyMaker, Keys, Sealer, Secrets, Transaction
+from domain.roles import KEYS_READ, KEYS_WRITE
+from domain.scopes import EVERYWHERE
+from domain.tokens import KEY_ID_BYTES
+from domain.users import email_key, username_key
+
+INSTALLATION_CONTEXT = "installation/secret"
+
+
+def key_context(id: str) -> str:
+    """Where a sealed key lives: a sealed value moved to another row does not open."""
+    return f"keys/{id}"
+
+
+class KeyRing:
+    """The keys of this worker, opened. Reloaded when the change feed says so; states pass by time alone."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        installations: Installations,
+        transaction: Transaction,
+        sealer: Sealer,
+        access_tokens: AccessTokens,
+    ) -> None:
+        self._keys, self._installations, self._transaction = keys, installations, transaction
+        self._sealer, self._access_tokens = sealer, access_tokens
+        self._refresh: dict[str, tuple[Key, bytes]] = {}
+        self._secret: bytes | None = None
+        self.epoch = 0
+
+    async def reload(self) -> None:
+        """Read and open all keys; raises Unavailable when storage does not answer or nothing was prepared yet."""
+        async with self._transaction():
+            keys = await self._keys.all()
+            installation = await self._installations.read()
+        try:
+            opened = [(k, self._sealer.open(k.sealed, key_context(k.id))) for k in keys if k.revoked_at is None]
+            if installation.secret is not None:
+                self._secret = self._sealer.open(installation.secret, INSTALLATION_CONTEXT)
+        except ValueError as error:
+            raise Unavailable("the keys do not open with this master key", code="master_key_wrong") from error
+        self._access_tokens.load([(k, secret) for k, secret in opened if k.use is KeyUse.SIGN])
+        self._refresh = {k.id: (k, secret) for k, secret in opened if k.use is KeyUse.REFRESH}
+        self.epoch = installation.epoch
+
+    def ready(self, now: datetime) -> bool:
+        """Whether tokens can be made."""
+        keys = [key for key, _ in self._refresh.values()]
+        return self._secret is not None and active(keys, KeyUse.REFRESH, now) is not None
+
+    def refresh_key(self, id: str, now: datetime) -> bytes | None:
+        """The MAC key of that id, if what it signed is still accepted."""
+        held = self._refresh.get(id)
+        return held[1] if held is not None and held[0].usable(now) else None
+
+    def active_refresh_key(self, now: datetime) -> str:
+        """The id of the MAC key for new refresh tokens; raises Unavailable without one."""
+        key = active((key for key, _ in self._refresh.values()), KeyUse.REFRESH, now)
+        if key is None:
+            raise Unavailable("there is no key for refresh tokens", code="no_active_key")
+        return key.id
+
+    def account_key(self, identifier: str) -> bytes:
+        """A keyed hash of an account name, so that the failure counter holds no addresses."""
+        if self._secret is None:
+            raise Unavailable("the installation is not prepared", code="not_prepared")
+        name = email_key(identifier) if "@" in identifier else username_key(identifier)
+        return hmac.digest(self._secret, name.encode(errors="surrogatepass"), hashlib.sha256)[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """Makes a key, its secret half sealed at once."""
+
+    maker: KeyMaker
+    sealer: Sealer
+    secrets: Secrets
+
+    def __call__(self, use: KeyUse, algorithm: str, now: datetime, activates_at: datetime) -> Key:
+        """Raises Invalid for an algorithm that is not made for this use."""
+        if algorithm not in ALGORITHMS[use]:
+            raise Invalid.field("/algorithm", f"one of {', '.join(ALGORITHMS[use])}", code="algorithm_unknown")
+        id = self.secrets.token(KEY_ID_BYTES).hex()
+        public, secret = self.maker.make(algorithm)
+        return Key(id, use, algorithm, now, activates_at, self.sealer.seal(secret, key_context(id)), public)
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeys:
+    """All keys with their states; never their secret halves."""
+
+    keys: Keys
+    transaction: Transaction
+
+    async def __call__(self, actor: Actor) -> Sequence[Key]:
+        """Newest first."""
+        require(actor.decide(KEYS_READ, EVERYWHERE))
+        async with self.transaction():
+            return sorted(await self.keys.all(), key=lambda k: (k.created_at, k.id), reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKey:
+    """A fresh key takes over once every verifier has had time to see it."""
+
+    keys: Keys
+    new_key: NewKey
+    trail: Trail
+    clock: Clock
+    transaction: Transaction
+
+    async def __call__(self, actor: Actor, use: KeyUse, algorithm: str | None = None) -> Key:
+        """The next key. `algorithm` None keeps the present one. Raises Conflict while a rotation is under way."""
+        require(actor.decide(KEYS_WRITE, EVERYWHERE))
+        now = self.clock.now()
+        async with self.transaction():
+            keys = await self.keys.locked()
+            present = active(keys, use, now)
+            chosen = algorithm or (present.algorithm if present else ALGORITHMS[use][0])
+            fresh = self.new_key(use, chosen, now, now + LEAD[use] if present else now)
+            await self.keys.save(succeed(keys, fresh))
+            await self.trail.record(actor, Action.KEY_ROTATED, f"key:{fresh.id}", {"use": use, "algorithm": chosen})
+        return fresh
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKey:
+    """Nothing a key signed is accepted any more, at once. For a key that leaked."""
+
+    keys: Keys
+    new_key: NewKey
+    trail: Trail
+    clock: Clock
+    transaction: Transaction
+
+    async def __call__(self, actor: Actor, id: str) -> Key:
+        """The revoked key. If it was the active one, its successor (or a fresh key) takes over at once."""
+        require(actor.decide(KEYS_WRITE, EVERYWHERE))
+        now = self.clock.now()
+        async with self.transaction():
+            keys = {k.id: k for k in await self.keys.locked()}
+            key = keys.get(id)
+            if key is None:
+                raise NotFound("no such key")
+            if key.revoked_at is not None:
+                return key
+            keys[id] = revoked = replace(key, revoked_at=now)
+            changed = [revoked]
+            if active(keys.values(), key.use, now) is None:
+                waiting = [k for k in keys.values() if k.use is key.use and k.state(now) is KeyState.NEXT]
+                changed.append(
+                    replace(waiting[0], activates_at=now)
+                    if waiting
+                    else self.new_key(key.use, key.algorithm, now, activates_at=now)
+                )
+            await self.keys.save(changed)
+            await self.trail.record(actor, Action.KEY_REVOKED, f"key:{id}", {"use": key.use})
+        return revoked

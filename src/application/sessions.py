@@ -1,0 +1,399 @@
+"""Sign-in, refresh, sign-out: the ways a token is made and unmade."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from application.audit import Trail
+from application.authority import LiveAuthority
+from application.keys import KeyRing
+from domain.audit import Action, Outcome
+from domain.clients import FIRST_PARTY, Client
+from domain.credentials import PASSWORD_MAX, PasswordCredential
+from domain.errors import Forbidden, InvalidGrant, NotAuthenticated, TooManyAttempts, Unavailable
+from domain.policies import Actor, Facts, Origin
+from domain.ports import (
+    AccessTokens,
+    Clients,
+    Clock,
+    Credentials,
+    Families,
+    PasswordHasher,
+    Secrets,
+    Sessions,
+    SignInFailures,
+    Transaction,
+    Users,
+)
+from domain.roles import global_roles
+from domain.sessions import (
+    GRACE,
+    SESSION_LIFETIME,
+    SESSIONS_PER_USER,
+    EndReason,
+    Family,
+    FamilyId,
+    Refused,
+    Repeated,
+    Rotated,
+    Session,
+    SessionId,
+    exit_refusal,
+    rotate,
+)
+from domain.tokens import AccessClaims, RefreshToken, TokenSet, read_refresh_token, write_refresh_token
+from domain.users import User, UserStatus
+
+FIRST_PARTY_SCOPE = "hexward"
+ACR_SINGLE_FACTOR = "1"
+REFUSED_SIGN_IN = "the e-mail address, username or password is not right"
+REFUSED_REFRESH = "the refresh token is not valid"
+
+
+@dataclass(frozen=True, slots=True)
+class IssueTokens:
+    """Writes the token set of a family as it stands: roles and authority are those of this moment."""
+
+    ring: KeyRing
+    access_tokens: AccessTokens
+    authority: LiveAuthority
+    secrets: Secrets
+    issuer: str
+
+    async def __call__(self, family: Family, session: Session, client: Client, facts: Facts, now: datetime) -> TokenSet:
+        """Raises Unavailable without keys, and InvalidGrant if the family's own key was revoked."""
+        rules = await self.authority.rules()
+        claims = AccessClaims(
+            issuer=self.issuer,
+            subject=facts.user_id,
+            audience=(self.issuer,),
+            client_id=client.id,
+            scope=FIRST_PARTY_SCOPE,
+            issued_at=now,
+            expires_at=now + client.access_token_lifetime,
+            token_id=self.secrets.uuid(now),
+            session_id=session.id,
+            auth_time=session.auth_time,
+            acr=ACR_SINGLE_FACTOR,
+            amr=session.amr,
+            roles=global_roles(facts.grants, now),
+            authv=(facts.authv, rules.version),
+        )
+        key = self.ring.refresh_key(family.key_id, now)
+        if key is None:
+            raise InvalidGrant(REFUSED_REFRESH)
+        return TokenSet(
+            access_token=self.access_tokens.sign(claims, now),
+            expires_in=int(client.access_token_lifetime.total_seconds()),
+            refresh_token=write_refresh_token(
+                RefreshToken(family.id, family.counter, family.epoch, family.key_id), key
+            ),
+            scope=FIRST_PARTY_SCOPE,
+        )
+
+
+class Floor:
+    """Failed sign-ins all take the same time: at least `least`, and longer than any comparison seen so far.
+
+    A foreign hash (bcrypt) costs several times ours; without the floor, time tells which accounts have one, and
+    which exist at all (PARITY R07).
+    """
+
+    def __init__(self, clock: Clock, least: float = 0.35) -> None:
+        self._clock = clock
+        self._least = least
+
+    def start(self) -> float:
+        """The moment to measure from."""
+        return self._clock.monotonic()
+
+    def compared(self, began: float, queued: bool = False) -> None:
+        """Learn from how long a comparison took when nobody waited, so that a slower machine raises the floor."""
+        if not queued:
+            self._least = min(max(self._least, 1.25 * (self._clock.monotonic() - began)), 2.0)
+
+    async def reached(self, began: float) -> None:
+        """Wait until the floor is reached."""
+        await self._clock.sleep(max(0.0, began + self._least - self._clock.monotonic()))
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Password sign-in of a person, acting as the built-in first-party client."""
+
+    users: Users
+    credentials: Credentials
+    failures: SignInFailures
+    sessions: Sessions
+    families: Families
+    clients: Clients
+    hasher: PasswordHasher
+    issue: IssueTokens
+    ring: KeyRing
+    trail: Trail
+    clock: Clock
+    secrets: Secrets
+    transaction: Transaction
+    floor: Floor
+    enabled: bool = True
+
+    async def __call__(self, identifier: str, password: str, origin: Origin) -> TokenSet:
+        """Tokens of a new session.
+
+        Raises InvalidGrant (the same for an unknown account, a wrong password and a suspended account, after the same
+        time), TooManyAttempts, Overloaded, or Forbidden where first-party sign-in is turned off.
+        """
+        if not self.enabled:
+            raise Forbidden("first-party sign-in is turned off", code="first_party_sign_in_off")
+        began = self.floor.start()
+        key = self.ring.account_key(identifier)
+        user, stored = await self._look_up(identifier, key)
+        fresh_hash = await self._compare(user, stored, password)
+        family: tuple[Family, Session, Client, Facts] | None = None
+        if user is not None and stored is not None and fresh_hash is not None:
+            family = await self._open_session(user, stored, fresh_hash, key, origin)
+        if family is None:
+            await self._count_failure(user, key, origin)
+            await self.floor.reached(began)
+            raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
+        return await self.issue(*family, self.clock.now())
+
+    async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None]:
+        async with self.transaction():
+            failures = await self.failures.get(key)
+            wait = failures.wait(self.clock.now()) if failures else timedelta(0)
+            if wait:
+                raise TooManyAttempts(
+                    "too many failed sign-ins; wait before the next try", retry_after=int(wait.total_seconds()) + 1
+                )
+            user = await self.users.by_login(identifier)
+            stored = await self.credentials.password(user.id) if user else None
+        return user, stored
+
+    async def _compare(self, user: User | None, stored: PasswordCredential | None, password: str) -> str | None:
+        """The hash to keep if the password is right (fresh where the stored one is outdated), else None."""
+        if len(password) > PASSWORD_MAX:  # refused before hashing: no account can have it
+            return None
+        verdict = await self.hasher.verify(password, stored.hash if stored else None)
+        if not verdict.matches or stored is None or user is None or user.status is not UserStatus.ACTIVE:
+            return None
+        return await self.hasher.hash(password) if verdict.outdated else stored.hash
+
+    async def _open_session(
+        self, user: User, compared: PasswordCredential, fresh_hash: str, key: bytes, origin: Origin
+    ) -> tuple[Family, Session, Client, Facts] | None:
+        """Everything a sign-in stores, in one transaction, or None if the account changed since the comparison."""
+        now = self.clock.now()
+        async with self.transaction():
+            locked = await self.users.locked(user.id)  # orders this sign-in against suspension and password changes
+            stored = await self.credentials.password(user.id)
+            facts = await self.users.facts(user.id)
+            client = await self.clients.find(FIRST_PARTY)
+            if locked is None or facts is None or stored is None or client is None or stored.hash != compared.hash:
+                return None
+            session = self._session(user, client, origin, now)
+            if exit_refusal(facts.status, session, client, now) is not None:
+                return None
+            if fresh_hash != stored.hash:
+                await self.credentials.set_password(replace(stored, hash=fresh_hash))
+            await self._make_room(user, now)
+            family = self._family(session, client, now)
+            await self.sessions.add(session)
+            await self.families.add(family)
+            await self.failures.clear(key)
+            await self.users.record_sign_in(user.id, now)
+            await self.trail.record_at_door(
+                origin, Action.SIGN_IN, actor=f"user:{user.id}", subject=f"session:{session.id}", details={"amr": "pwd"}
+            )
+        return family, session, client, facts
+
+    async def _make_room(self, user: User, now: datetime) -> None:
+        open_sessions = await self.sessions.open_of(user.id)
+        if surplus := open_sessions[: max(0, len(open_sessions) - SESSIONS_PER_USER + 1)]:
+            await self.sessions.end([s.id for s in surplus], now, EndReason.TOO_MANY)
+
+    def _session(self, user: User, client: Client, origin: Origin, now: datetime) -> Session:
+        return Session(
+            id=SessionId(self.secrets.uuid(now)),
+            user_id=user.id,
+            client_id=client.id,
+            created_at=now,
+            auth_time=now,
+            amr=("pwd",),
+            last_used_at=now,
+            expires_at=now + SESSION_LIFETIME,
+            address=origin.address,
+            user_agent=origin.user_agent,
+        )
+
+    def _family(self, session: Session, client: Client, now: datetime) -> Family:
+        return Family(
+            id=FamilyId(self.secrets.uuid(now)),
+            session_id=session.id,
+            user_id=session.user_id,
+            client_id=client.id,
+            counter=0,
+            key_id=self.ring.active_refresh_key(now),
+            epoch=self.ring.epoch,
+            created_at=now,
+            rotated_at=now,
+            idle=client.family_idle,
+            expires_at=now + client.family_lifetime,
+        )
+
+    async def _count_failure(self, user: User | None, key: bytes, origin: Origin) -> None:
+        async with self.transaction():
+            await self.failures.add(key, self.clock.now())
+            await self.trail.record_at_door(
+                origin,
+                Action.SIGN_IN_FAILED,
+                subject=f"user:{user.id}" if user else None,
+                outcome=Outcome.REFUSED,
+                reason=_why_failed(user),
+                details={"account": key.hex()},
+            )
+
+
+def _why_failed(user: User | None) -> str:
+    if user is None:
+        return "account_unknown"
+    return "password_wrong" if user.status is UserStatus.ACTIVE else f"user_{user.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSession:
+    """Exchanges a refresh token for its successor and a new access token, race-free (domain.sessions.rotate)."""
+
+    users: Users
+    sessions: Sessions
+    families: Families
+    clients: Clients
+    issue: IssueTokens
+    ring: KeyRing
+    trail: Trail
+    clock: Clock
+    transaction: Transaction
+    grace: timedelta = GRACE
+
+    async def __call__(self, presented: str, origin: Origin) -> TokenSet:
+        """Any number of parallel or retried calls with one token get one successor, the same for all.
+
+        Raises InvalidGrant for anything that is not the current token or, within the grace, the one before.
+        """
+        now = self.clock.now()
+        token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
+        async with self.transaction():
+            outcome = await self._exchange(token, origin, now)
+        if isinstance(outcome, str):  # raised after the commit: a replay must stay revoked
+            raise InvalidGrant(REFUSED_REFRESH)
+        return await self.issue(*outcome, now)
+
+    async def _exchange(
+        self, token: RefreshToken, origin: Origin, now: datetime
+    ) -> tuple[Family, Session, Client, Facts] | str:
+        family = await self.families.find(token.family_id)
+        if family is None or family.epoch != self.ring.epoch:
+            return "family_unknown"
+        session = await self.sessions.find(family.session_id)
+        client = await self.clients.find(family.client_id)
+        facts = await self.users.facts(family.user_id)
+        refusal = exit_refusal(facts.status if facts else None, session, client, now, family.rotated_at)
+        if refusal is None and session is not None and client is not None and facts is not None:
+            moved = await self._advance(family, token, origin, now)
+            if isinstance(moved, Family):
+                return moved, session, client, facts
+            refusal = moved
+        await self._record_refusal(family, refusal or "refused", origin)
+        return refusal or "refused"
+
+    async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | str:
+        key_id = self.ring.active_refresh_key(now)
+        event = self.trail.event(origin, Action.REFRESHED, f"user:{family.user_id}", f"session:{family.session_id}")
+        moved = await self.families.advance(token.family_id, token.counter, key_id, now, event)
+        if moved is not None:
+            return moved
+        locked = await self.families.locked(token.family_id)
+        if locked is None:
+            return "family_unknown"
+        match rotate(locked, token.counter, key_id, now, self.grace):
+            case Repeated(same):
+                return same
+            case Rotated():  # cannot be: `advance` says Rotated exactly when `rotate` does
+                raise Unavailable("the refresh was not decided; try again")
+            case Refused(ended, reason):
+                if ended != locked:
+                    await self.families.save(ended)
+                    await self.sessions.end([locked.session_id], now, EndReason(reason))
+                return reason
+
+    async def _record_refusal(self, family: Family, reason: str, origin: Origin) -> None:
+        await self.trail.record_at_door(
+            origin,
+            Action.REFRESH_REFUSED,
+            actor=f"user:{family.user_id}",
+            subject=f"session:{family.session_id}",
+            outcome=Outcome.REFUSED,
+            reason=reason,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """A bearer token becomes an Actor, with live facts: what the token says of roles is never believed."""
+
+    access_tokens: AccessTokens
+    authority: LiveAuthority
+    clock: Clock
+
+    async def __call__(self, token: str, origin: Origin) -> Actor:
+        """Raises NotAuthenticated for a token that does not verify or whose user, client or session has ended."""
+        now = self.clock.now()
+        claims = self.access_tokens.verify(token, now)
+        facts = await self.authority.facts(claims.subject)
+        if facts is None or facts.status is not UserStatus.ACTIVE:
+            raise NotAuthenticated("the account is not active", code="account_not_active")
+        client = await self.authority.client(claims.client_id)
+        if client is None or not client.enabled:
+            raise NotAuthenticated("the application is disabled", code="client_disabled")
+        if not await self.authority.session_open(claims.session_id, now):
+            raise NotAuthenticated("the session has ended", code="session_ended")
+        return Actor.from_token(facts, await self.authority.rules(), now, claims.session_id, origin)
+
+
+@dataclass(frozen=True, slots=True)
+class SignOut:
+    """Ends a session, its refresh tokens and its access tokens, before it answers."""
+
+    sessions: Sessions
+    families: Families
+    ring: KeyRing
+    trail: Trail
+    clock: Clock
+    transaction: Transaction
+
+    async def __call__(self, actor: Actor) -> None:
+        """End the actor's own session; doing it twice is no error."""
+        if actor.session_id is not None:
+            await self._end(SessionId(actor.session_id), actor.label, actor.origin)
+
+    async def by_refresh_token(self, presented: str, origin: Origin) -> None:
+        """End the session of a refresh token; unknown and ended ones are no error (RFC 7009, 2.2)."""
+        now = self.clock.now()
+        try:
+            token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
+        except InvalidGrant:
+            return
+        async with self.transaction():
+            family = await self.families.find(token.family_id)
+        if family is not None:
+            await self._end(family.session_id, f"user:{family.user_id}", origin)
+
+    async def _end(self, id: SessionId, actor: str, origin: Origin) -> None:
+        async with self.transaction():
+            session = await self.sessions.find(id)
+            if session is None or session.ended_at is not None:
+                return
+            await self.sessions.end([id], self.clock.now(), EndReason.SIGNED_OUT)
+            await self.trail.record_at_door(
+                origin, Action.SIGN_OUT, actor=actor, subject=f"session:{UUID(str(id))}", reason=EndReason.SIGNED_OUT
+            )
