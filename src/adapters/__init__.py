@@ -1,0 +1,1 @@
+"""Adapters: one file or folder per technology, each fulfilling ports of the core."""
