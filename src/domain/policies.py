@@ -93,7 +93,12 @@ def _through(grant: Grant, path: tuple[str, ...], permission: Permission) -> Rea
 def holds_throughout(
     permission: Permission, scope: Scope, since: datetime, until: datetime | None, facts: Facts, rules: Rules
 ) -> bool:
-    """Whether the grants together hold `permission` at `scope` at every moment of `[since, until)`; None: for ever."""
+    """Whether the grants together hold `permission` at `scope` at every moment of `[since, until)`; None: for ever.
+
+    Of an empty span nothing can be held: fail closed.
+    """
+    if until is not None and until <= since:
+        return False
     spans = sorted(
         (
             (g.starts_at, g.expires_at)

@@ -1,7 +1,10 @@
 """Everything the core asks of the outside world, on one page. Each port has a contract suite in `tests/contracts/`.
 
 Storage ports are used inside `Transaction` only; what a transaction wrote is seen by others after it ends well, and
-never if it raises. All of them may raise Unavailable when what they stand on cannot answer; callers need not handle it.
+never if it raises. A refusal (Conflict, Invalid) spoils the transaction: swallowing it makes the commit fail. All of
+them may raise Unavailable when what they stand on cannot answer; callers need not handle it. What cannot be stored as
+text (NUL, lone surrogates) is not found. A position that no page gave raises Invalid (`cursor_malformed`). Texts sort
+by code point; names are compared as `email_key` folds them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -113,10 +116,10 @@ class Users(Protocol):
         """Users in order."""
 
     async def facts(self, id: UserId) -> Facts | None:
-        """What counts for decisions about a user: status, authority version, and grants that have not expired."""
+        """What counts for decisions about a user: status, authority version, and all grants, lapsed ones included."""
 
     async def record_sign_in(self, id: UserId, at: datetime) -> None:
-        """Remember the last sign-in; not part of the user, so it changes no version."""
+        """Remember the last sign-in, which never moves back; not part of the user, so it changes no version."""
 
     async def last_sign_in(self, id: UserId) -> datetime | None:
         """When the user last signed in."""
@@ -262,7 +265,7 @@ class Keys(Protocol):
     """Keys, their secret halves sealed."""
 
     async def all(self) -> Sequence[Key]:
-        """All keys that are not long retired."""
+        """All keys; an adapter may leave out those that have been retired for long."""
 
     async def locked(self) -> Sequence[Key]:
         """The same, held against other writers of keys until the transaction ends."""
@@ -273,7 +276,8 @@ class Keys(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Which events: at or below any of `scopes`, matching what is given; newest first."""
+    """Which events: at or below any of `scopes`, matching what is given, from `since` to before `until`; newest
+    first."""
 
     scopes: Collection[Scope]
     actor: str | None = None

@@ -188,8 +188,21 @@ def check_parents(role: Role, rules: Rules) -> None:
     candidate = rules.with_role(role)
     if role.name in _ancestors(role.name, candidate):
         raise Conflict("a role cannot be its own ancestor", code="role_cycle")
-    if max((len(held.path) for held in candidate.expand(role.name)), default=0) > MAX_DEPTH:
-        raise Conflict(f"a role can have at most {MAX_DEPTH} generations of parents", code="role_depth")
+    if _generations(candidate) > MAX_DEPTH:
+        raise Conflict(f"roles can have at most {MAX_DEPTH} generations of parents", code="role_depth")
+
+
+def _generations(rules: Rules) -> int:
+    """The longest chain of parents anywhere; the rules must hold no cycle."""
+    depth: dict[str, int] = {}
+
+    def of(name: str) -> int:
+        if name not in depth:
+            parents = rules.roles[name].parents & rules.roles.keys()
+            depth[name] = 1 + max((of(parent) for parent in parents), default=-1)
+        return depth[name]
+
+    return max(map(of, rules.roles), default=0)
 
 
 def _ancestors(role: str, rules: Rules) -> set[str]:

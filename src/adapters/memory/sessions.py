@@ -1,0 +1,69 @@
+"""Sessions and refresh-token families in memory."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from adapters.memory.tables import Tables
+from domain.audit import AuditEvent
+from domain.ports import Change, ChangeKind
+from domain.sessions import EndReason, Family, FamilyId, Rotated, Session, SessionId, rotate
+from domain.users import UserId
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySessions:
+    tables: Tables
+
+    async def add(self, session: Session) -> None:
+        self.tables.sessions.put(session.id, session)
+
+    async def find(self, id: SessionId) -> Session | None:
+        return self.tables.sessions.get(id)
+
+    async def open_of(self, user_id: UserId) -> Sequence[Session]:
+        found = (s for s in self.tables.sessions.all() if s.user_id == user_id and s.ended_at is None)
+        return sorted(found, key=lambda s: (s.created_at, s.id))
+
+    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> None:
+        for id in ids:
+            session = self.tables.sessions.get(id)
+            if session is not None and session.ended_at is None:
+                self.tables.sessions.put(id, replace(session, ended_at=now, end_reason=reason))
+                self.tables.transaction.announce(Change(ChangeKind.SESSION, str(id)))
+        for family in self.tables.families.all():
+            if family.session_id in ids:
+                self.tables.families.put(family.id, family.ended(now, reason))
+
+    async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
+        ids = [session.id for session in await self.open_of(user_id)]
+        await self.end(ids, now, reason)
+        return ids
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFamilies:
+    tables: Tables
+
+    async def add(self, family: Family) -> None:
+        self.tables.families.put(family.id, family)
+
+    async def find(self, id: FamilyId) -> Family | None:
+        return self.tables.families.get(id)
+
+    async def advance(
+        self, id: FamilyId, presented: int, key_id: str, now: datetime, event: AuditEvent
+    ) -> Family | None:
+        family = self.tables.families.get(id)
+        outcome = None if family is None else rotate(family, presented, key_id, now)
+        if not isinstance(outcome, Rotated):
+            return None
+        self.tables.families.put(id, outcome.family)
+        self.tables.events.put(event.id, event)
+        return outcome.family
+
+    async def locked(self, id: FamilyId) -> Family | None:
+        return self.tables.families.get(id)
+
+    async def save(self, family: Family) -> None:
+        self.tables.families.put(family.id, family)

@@ -1,0 +1,162 @@
+"""PostgreSQL servers for tests: 18 as it is embedded, 15 as Debian has it. Fast, because nothing in them is to last.
+
+Every test may have a database of its own, copied from one that was migrated once. The owner's login is no superuser
+and the service's login is a member of the service's role, as on a server that somebody else administers.
+"""
+
+import asyncio
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from adapters.postgres import migrate
+from adapters.postgres.embedded import database_account, packaged_programs, private_place, runnable_programs
+from adapters.postgres.embedded_host import Account, private_folder, remove_tree
+from adapters.postgres.urls import connect
+from adapters.processes import spawn
+
+VERSIONS = (18, 15)
+OWNER, SERVICE = "test_owner", "test_service"
+MIGRATED = "migrated"
+
+_DEBIAN = (Path("/usr/lib/postgresql/15/bin"), Path("/usr/local/bin"))
+_numbers = itertools.count(1)
+
+
+class PostgresCluster:
+    """A running server in a private folder, reached by its socket."""
+
+    def __init__(self, version: int) -> None:
+        account = database_account()
+        self.programs = _programs(version, account)
+        self._place = _place()
+        try:
+            self._server = self._start(account)
+            with ThreadPoolExecutor(1) as elsewhere:  # also when the test that asks first runs in a loop
+                elsewhere.submit(asyncio.run, self._prepare()).result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def owner_url(self, database: str = MIGRATED) -> str:
+        """For whoever migrates."""
+        return self._url(OWNER, database)
+
+    def service_url(self, database: str = MIGRATED) -> str:
+        """For the running service."""
+        return self._url(SERVICE, database)
+
+    def superuser_url(self, database: str = "postgres") -> str:
+        """For what only an administrator of the server may do."""
+        return self._url("postgres", database)
+
+    async def create_database(self, name: str | None = None, *, migrated: bool = True) -> str:
+        """A new database of the owner, as the migrations leave it, or empty; its name."""
+        name = name or f"test_{next(_numbers)}"
+        template = MIGRATED if migrated else "template0"
+        await self._as_superuser(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY OWNER {OWNER}")
+        return name
+
+    async def drop_database(self, name: str) -> None:
+        """Remove it, whoever is still connected."""
+        await self._as_superuser(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """End the server at once and remove what it wrote."""
+        server = getattr(self, "_server", None)
+        if server is not None:
+            server.send_signal(signal.SIGQUIT)
+            server.wait(10)
+        remove_tree(self._place)
+
+    def _url(self, user: str, database: str) -> str:
+        return f"postgresql://{user}@/{database}?host={quote(str(self._place / 'socket'), safe='')}&port=5432"
+
+    def _start(self, account: Account) -> "subprocess.Popen[bytes]":
+        data, socket = private_folder(self._place / "data", account), private_folder(self._place / "socket", account)
+        subprocess.run(
+            [self.programs / "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+             "--locale=C", "--no-sync", "--no-instructions"],
+            check=True, stdout=subprocess.DEVNULL, user=account.uid if account.switched else None,
+            group=account.gid if account.switched else None, extra_groups=[] if account.switched else None, cwd="/",
+        )  # fmt: skip
+        settings = {
+            "listen_addresses": "", "unix_socket_directories": str(socket), "fsync": "off", "synchronous_commit": "off",
+            "full_page_writes": "off", "max_connections": "200", "shared_buffers": "64MB", "autovacuum": "off",
+            "wal_level": "minimal", "max_wal_senders": "0", "timezone": "Pacific/Auckland", "log_min_messages": "fatal",
+        }  # fmt: skip
+        server = spawn(
+            [self.programs / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())],
+            orphaned=signal.SIGQUIT,
+            environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            credentials=account.credentials,
+        )
+        deadline = time.monotonic() + 30
+        while not (data / "postmaster.pid").exists() or "ready" not in (data / "postmaster.pid").read_text():
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the test server in {data} did not start")
+            time.sleep(0.01)
+        return server
+
+    async def _prepare(self) -> None:
+        await self._as_superuser(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
+        await self._as_superuser(f"CREATE ROLE {SERVICE} LOGIN NOINHERIT")
+        await self.create_database(MIGRATED, migrated=False)
+        await migrate.upgrade(self.owner_url())
+        await self._as_superuser(f"GRANT hexward_service TO {SERVICE}")
+
+    async def _as_superuser(self, statement: str) -> None:
+        connection: asyncpg.Connection = await connect(self.superuser_url(), settings={})
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+_running: dict[int, PostgresCluster] = {}
+
+
+def start_cluster(version: int) -> PostgresCluster:
+    """The server of that version, started when it is first asked for; it ends with this process."""
+    if version not in _running:
+        _running[version] = PostgresCluster(version)
+        atexit.register(_running[version].stop)
+    return _running[version]
+
+
+def _programs(version: int, account: Account) -> Path:
+    """Where that version's programs are; without 15, tests are skipped on a laptop and fail in CI."""
+    if version == 18:
+        return runnable_programs(account) if account.switched else packaged_programs()
+    for folder in _DEBIAN:
+        if (folder / "postgres").exists() and f" {version}." in _version_of(folder / "postgres"):
+            return folder.resolve()
+    complaint = f"PostgreSQL {version} is not installed (Debian: apt-get install postgresql-{version})"
+    if os.environ.get("CI"):
+        pytest.fail(complaint)
+    pytest.skip(complaint)
+
+
+def _place() -> Path:
+    """In memory if there is room: copying a database then takes 10 ms, and on a busy disk 300."""
+    memory = Path("/dev/shm")  # noqa: S108  # a fresh folder with a random name, as private as any
+    if memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30:
+        place = Path(tempfile.mkdtemp(prefix="hexward-tests-", dir=memory))
+        place.chmod(0o711)
+        return place
+    return private_place("tests")
+
+
+def _version_of(program: Path) -> str:
+    return subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout

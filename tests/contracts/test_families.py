@@ -1,0 +1,141 @@
+"""Families: of all who present a generation, one moves the family on."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
+from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
+from domain.sessions import EndReason, FamilyId, Rotated, rotate
+
+KEY = "ffffffffffffffff"
+MICROSECOND = timedelta(microseconds=1)
+
+
+async def stored(store, **changes):
+    user = a_user()
+    session = a_session(user)
+    family = a_family(session, **changes)
+    async with store.transaction():
+        await store.users.add(user)
+        await store.sessions.add(session)
+        await store.families.add(family)
+    return family
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"counter": 2**40, "epoch": 2**31 - 1},
+        {"idle": timedelta(days=30, microseconds=1), "expires_at": NOW + 10_000 * DAY},
+        {"ended_at": NOW, "end_reason": EndReason.ROLLED_BACK},
+    ],
+)
+async def test_whatever_was_stored_can_be_read_back(store, changes):
+    family = await stored(store, **changes)
+    async with store.transaction():
+        assert await store.families.find(family.id) == family
+        assert await store.families.locked(family.id) == family
+
+
+async def test_an_unknown_family_is_none(store):
+    id, event = FamilyId(a_family().id), an_event()
+    async with store.transaction():
+        assert await store.families.find(id) is None
+        assert await store.families.locked(id) is None
+        assert await store.families.advance(id, 0, KEY, NOW, event) is None
+        assert await store.audit.find(event.id) is None
+
+
+async def test_the_current_generation_moves_the_family_on_and_writes_the_event_with_it(store):
+    family, event = await stored(store, counter=7), an_event(NOW + SECOND)
+    moved = await within(store, store.families.advance(family.id, 7, KEY, NOW + SECOND, event))
+    assert moved == replace(family, counter=8, key_id=KEY, rotated_at=NOW + SECOND)
+    async with store.transaction():
+        assert await store.families.find(family.id) == moved
+        assert await store.audit.find(event.id) == event
+
+
+edges = st.sampled_from([-1, 0, 1]).map(lambda n: n * MICROSECOND)
+spans = st.builds(lambda days, edge: days * DAY + edge, st.sampled_from([0, 1, 29, 31, 200]), edges)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # one store serves all examples
+@given(
+    counter=st.integers(0, 3),
+    presented=st.integers(0, 4),
+    idle=st.sampled_from([DAY, 31 * DAY, 200 * DAY]),
+    expires=st.sampled_from([DAY, 29 * DAY, 200 * DAY]),
+    later=spans,
+    ended=st.one_of(st.none(), st.sampled_from(EndReason)),
+)
+async def test_moving_on_agrees_with_the_rule(store, counter, presented, idle, expires, later, ended):
+    family = await stored(
+        store, counter=counter, idle=idle, expires_at=NOW + expires,
+        ended_at=None if ended is None else NOW, end_reason=ended,
+    )  # fmt: skip
+    event, outcome = an_event(NOW + later), rotate(family, presented, KEY, NOW + later)
+    expected = outcome.family if isinstance(outcome, Rotated) else None
+    assert await within(store, store.families.advance(family.id, presented, KEY, NOW + later, event)) == expected
+    async with store.transaction():
+        assert await store.families.find(family.id) == (expected or family)
+        assert (await store.audit.find(event.id) is not None) == (expected is not None)
+
+
+async def test_of_many_parallel_callers_with_one_generation_exactly_one_wins(store):
+    family = await stored(store, counter=7)
+    events = [an_event() for _ in range(50)]
+    outcomes = await at_once(
+        *(within(store, store.families.advance(family.id, 7, f"{n:016x}", NOW, e)) for n, e in enumerate(events))
+    )
+    [winner] = [outcome for outcome in outcomes if outcome is not None]
+    async with store.transaction():
+        assert await store.families.find(family.id) == winner
+        written = [event for event in events if await store.audit.find(event.id) is not None]
+    assert written == [events[outcomes.index(winner)]]
+
+
+async def test_callers_in_a_row_move_the_family_on_one_by_one(store):
+    family = await stored(store)
+    for generation in range(5):
+        moved = await within(store, store.families.advance(family.id, generation, KEY, NOW, an_event()))
+        assert moved.counter == generation + 1
+    assert await within(store, store.families.advance(family.id, 3, KEY, NOW, an_event())) is None
+
+
+async def test_a_failure_after_moving_on_takes_it_back(store):
+    family, event = await stored(store), an_event()
+    with pytest.raises(Mishap):
+        await failing(store, store.families.advance(family.id, 0, KEY, NOW, event))
+    async with store.transaction():
+        assert await store.families.find(family.id) == family
+        assert await store.audit.find(event.id) is None
+
+
+async def test_a_caller_that_waits_for_one_who_fails_wins(store):
+    family, others = await stored(store), []
+
+    async def somebody_waits():
+        others.append(beside(within(store, store.families.advance(family.id, 0, KEY, NOW, an_event()))))
+        assert await waits(others[0])
+
+    with pytest.raises(Mishap):
+        await failing(store, store.families.advance(family.id, 0, "a" * 16, NOW, an_event()), somebody_waits())
+    assert (await finished(others[0])).key_id == KEY
+
+
+async def test_a_locked_family_makes_the_next_caller_wait_and_see_the_change(store):
+    family = await stored(store, counter=5)
+    async with store.transaction():
+        held = await store.families.locked(family.id)
+        locker = beside(within(store, store.families.locked(family.id)))
+        mover = beside(within(store, store.families.advance(family.id, 5, KEY, NOW, an_event())))
+        assert await waits(locker)
+        assert await waits(mover)
+        await store.families.save(held.ended(NOW, EndReason.REPLAYED))
+    assert (await finished(locker)).end_reason is EndReason.REPLAYED
+    assert await finished(mover) is None
