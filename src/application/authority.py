@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from application.keys import KeyRing
 from domain.clients import Client, ClientId
-from domain.errors import Unavailable
-from domain.policies import Facts
+from domain.errors import Forbidden, Unavailable
+from domain.policies import Actor, Facts
 from domain.ports import Change, ChangeFeed, ChangeKind, Clients, Clock, News, Roles, Sessions, Transaction, Users
 from domain.roles import Rules
 from domain.sessions import Session, SessionId
@@ -55,6 +56,28 @@ class Recent[K, V]:
     def clear(self) -> None:
         """Forget all."""
         self._held.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """The actor with authority as of the present transaction.
+
+    What hands authority on (grants, roles, passwords of others) is decided on what is stored now, not on what this
+    worker has heard of so far: a role may have been defined or widened by another worker a moment ago.
+    """
+
+    users: Users
+    roles: Roles
+
+    async def __call__(self, actor: Actor) -> Actor:
+        """The same actor; raises Forbidden if they are gone."""
+        rules = await self.roles.rules()
+        if actor.facts is None:
+            return replace(actor, rules=rules)
+        facts = await self.users.facts(actor.facts.user_id)
+        if facts is None:
+            raise Forbidden("nothing is known about the caller")
+        return replace(actor, rules=rules, facts=facts)
 
 
 class LiveAuthority:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from application.audit import Trail, require_any
+from application.authority import Reread
 from domain.audit import Action, Details
 from domain.errors import Conflict, Invalid, NotFound, Stale
 from domain.policies import Actor, Facts, may_grant, may_hold_out, require
@@ -108,6 +109,7 @@ class DefineRole:
     """A new role out of permissions and parents that the actor holds."""
 
     roles: Roles
+    reread: Reread
     changes: Changes
     trail: Trail
     clock: Clock
@@ -121,6 +123,7 @@ class DefineRole:
         role = replace(content.apply(blank, now), version=1)
         async with self.transaction():
             rules = await self.roles.locked()
+            actor = await self.reread(actor)
             if name in rules.roles:
                 raise Conflict("a role of this name exists", code="role_exists")
             check_parents(role, rules)
@@ -136,6 +139,7 @@ class ChangeRole:
     """Change what a role gives to everybody who holds it."""
 
     roles: Roles
+    reread: Reread
     changes: Changes
     trail: Trail
     clock: Clock
@@ -147,6 +151,7 @@ class ChangeRole:
         now = self.clock.now()
         async with self.transaction():
             rules = await self.roles.locked()
+            actor = await self.reread(actor)
             role = _changeable(rules, name, version)
             changed = content.apply(role, now)
             if changed is role:
@@ -165,6 +170,7 @@ class RemoveRole:
     """Remove a role that nobody holds and no role builds on."""
 
     roles: Roles
+    reread: Reread
     changes: Changes
     trail: Trail
     clock: Clock
@@ -175,6 +181,7 @@ class RemoveRole:
         require(actor.decide(ROLES_WRITE, EVERYWHERE))
         async with self.transaction():
             rules = await self.roles.locked()
+            actor = await self.reread(actor)
             _changeable(rules, name, version)
             _require_cover(actor, rules, name, self.clock.now())
             await self.roles.remove(name)
@@ -206,6 +213,7 @@ class GrantRole:
 
     users: Users
     grants: Grants
+    reread: Reread
     changes: Changes
     trail: Trail
     clock: Clock
@@ -229,10 +237,11 @@ class GrantRole:
         """
         now = self.clock.now()
         check_times(starts_at, expires_at, now)
-        if role not in actor.rules.roles:
-            raise Invalid.field("/role", "there is no such role", code="role_unknown")
-        require(may_grant(actor, GRANTS_WRITE, role, scope, starts_at or now, expires_at))
         async with self.transaction():
+            actor = await self.reread(actor)
+            if role not in actor.rules.roles:
+                raise Invalid.field("/role", "there is no such role", code="role_unknown")
+            require(may_grant(actor, GRANTS_WRITE, role, scope, starts_at or now, expires_at))
             user = await self.users.locked(user_id)
             if user is None or user.status is UserStatus.DELETED:
                 raise NotFound("no such user")
@@ -268,6 +277,7 @@ class RevokeGrant:
 
     users: Users
     grants: Grants
+    reread: Reread
     changes: Changes
     trail: Trail
     clock: Clock
@@ -276,6 +286,7 @@ class RevokeGrant:
     async def __call__(self, actor: Actor, id: GrantId) -> None:
         """Raises NotFound, Forbidden, or Conflict (`last_administrator`)."""
         async with self.transaction():
+            actor = await self.reread(actor)
             seen = await self.grants.find(id)
             if seen is not None:
                 await self.users.locked(seen.user_id)
@@ -283,8 +294,9 @@ class RevokeGrant:
 
     async def by_role(self, actor: Actor, user_id: UserId, role: str, scope: Scope = EVERYWHERE) -> None:
         """Take away the role at exactly that scope; raises as above. Taking away what is not held is no error."""
-        require(actor.decide(GRANTS_WRITE, scope))
         async with self.transaction():
+            actor = await self.reread(actor)
+            require(actor.decide(GRANTS_WRITE, scope))
             user = await self.users.locked(user_id)
             if user is None or user.status is UserStatus.DELETED:
                 raise NotFound("no such user")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from application.audit import Trail, require_any
+from application.authority import Reread
 from application.keys import KeyRing
 from domain.audit import Action
 from domain.credentials import PasswordCredential, check_password
@@ -90,6 +91,7 @@ class CreateUser:
     users: Users
     credentials: Credentials
     grants: Grants
+    reread: Reread
     changes: Changes
     hasher: PasswordHasher
     password_rule: PasswordRule
@@ -102,16 +104,13 @@ class CreateUser:
         """Raises Invalid, Forbidden, or Conflict (`email_taken`, `username_taken`)."""
         now = self.clock.now()
         user = self._parse(new, now)
-        require(actor.decide(USERS_WRITE, user.scope))
-        for role in new.roles:
-            if role not in actor.rules.roles:
-                raise Invalid.field("/roles", "there is no such role", code="role_unknown")
-            require(may_grant(actor, GRANTS_WRITE, role, EVERYWHERE, now, None))
+        require(actor.decide(USERS_WRITE, user.scope))  # before any expensive work
         hashed = None
         if new.password is not None:
             password = await self.password_rule(new.password, user.email, user.username, user.display_name)
             hashed = await self.hasher.hash(password)
         async with self.transaction():
+            await self._require_right_to(actor, user, new.roles, now)
             await self.users.add(user)
             if hashed is not None:
                 await self.credentials.set_password(PasswordCredential(user.id, hashed, now))
@@ -127,6 +126,14 @@ class CreateUser:
                 )
             await self.changes.authority(user.id)
         return Account(user, tuple(sorted(set(new.roles))))
+
+    async def _require_right_to(self, actor: Actor, user: User, roles: Collection[str], now: datetime) -> None:
+        actor = await self.reread(actor)
+        require(actor.decide(USERS_WRITE, user.scope))
+        for role in roles:
+            if role not in actor.rules.roles:
+                raise Invalid.field("/roles", "there is no such role", code="role_unknown")
+            require(may_grant(actor, GRANTS_WRITE, role, EVERYWHERE, now, None))
 
     def _parse(self, new: NewUser, now: datetime) -> User:
         return User(
@@ -201,6 +208,7 @@ class AccountChange:
 
     users: Users
     grants: Grants
+    reread: Reread
     changes: Changes
     sessions: Sessions
     trail: Trail
@@ -209,6 +217,7 @@ class AccountChange:
 
     async def held(self, actor: Actor, id: UserId, version: int | None) -> User:
         """The user, locked. Raises NotFound, Forbidden or Stale. `version` None: the caller did not ask for a check."""
+        actor = await self.reread(actor)
         writable = actor.scopes(USERS_WRITE)
         require_any(actor, writable, "users:write")
         user = await self.users.locked(id)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.jwt import JwtAccessTokens, JwtKeyMaker
+from adapters.jwt.ring import Ring
 from builders import DAY, NOW, SECOND, a_key, new_id
 from domain.clients import FIRST_PARTY
 from domain.errors import NotAuthenticated, Unavailable
@@ -362,7 +363,7 @@ def test_an_unknown_kid_is_refused(kid):
         {"zip": "DEF"},
         {"cty": "JWT"},
     ],
-    ids=lambda extra: "+".join(extra),
+    ids="+".join,
 )
 def test_a_header_that_brings_more_than_ours_is_refused(extra):
     pair, stranger = key_pair(), key_pair(number=1)
@@ -556,6 +557,4 @@ def test_no_other_algorithm_is_made(algorithm):
 
 def test_loaded_keys_never_show_their_secret_half():
     pair = key_pair()
-    tokens = ring_of(pair)
-    held = tokens._ring.find(pair[0].id)
-    assert repr(held).count("=") == repr(pair[0]).count("=") + 1  # the key itself, which hides its own secrets
+    assert repr(Ring([pair]).find(pair[0].id)) == f"SigningKey(key={pair[0]!r})"

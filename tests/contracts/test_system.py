@@ -45,6 +45,7 @@ def test_a_uuid_has_the_layout_of_version_7_and_the_millisecond_of_its_moment(mo
     assert made.version == 7
     assert made.variant == "specified in RFC 4122"
     assert made.int >> 80 == (moment - EPOCH) // MILLISECOND
+    assert made.int >> 75 & 1 == 0  # half of the counter is left to count into
 
 
 def test_the_layout_is_that_of_the_example_in_rfc_9562():

@@ -181,12 +181,14 @@ def test_unknown_parents_are_refused_by_name():
 
 
 def test_a_chain_of_parents_has_an_end():
-    chain = [a_role(f"r{n}", "docs:read", parents=[f"r{n - 1}"] if n else []) for n in range(MAX_DEPTH)]
-    rules = rules_of(*chain)
+    """Also where no role of it holds a permission, and where the new parent is pushed in below."""
+    chain = [a_role(f"r{n:02}", parents=[f"r{n - 1:02}"] if n else []) for n in range(MAX_DEPTH + 1)]
+    rules = rules_of(*chain, a_role("base"))
     check_parents(chain[-1], rules)
-    with pytest.raises(Conflict) as refused:
-        check_parents(a_role("top", parents=[chain[-1].name]), rules)
-    assert refused.value.reason_code == "role_depth"
+    for one_more in (a_role("top", parents=[chain[-1].name]), a_role(chain[0].name, parents=["base"])):
+        with pytest.raises(Conflict) as refused:
+            check_parents(one_more, rules)
+        assert refused.value.reason_code == "role_depth"
 
 
 def test_a_snapshot_with_a_role_replaced_leaves_the_old_one_alone():

@@ -1,0 +1,61 @@
+"""The ring: signing keys with their secret halves, parsed once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from jwt.algorithms import AllowedPublicKeys
+
+from adapters.jwt.make import PrivateKey, public_jwk, read_private_key
+from domain.errors import Unavailable
+from domain.keys import Key, KeyUse, active
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key ready for use. `jwk` comes from the sealed half: what the database says of the public one proves nothing,
+    and publishing a stranger's key would let the stranger sign."""
+
+    key: Key
+    private: PrivateKey = field(repr=False)
+    public: AllowedPublicKeys = field(repr=False)
+    jwk: Mapping[str, str] = field(repr=False)
+
+
+class Ring:
+    """Some signing keys, unchanging; their states pass with the time that is asked about."""
+
+    def __init__(self, keys: Collection[tuple[Key, bytes]] = ()) -> None:
+        """Raises Unavailable if a secret half is not a key of the algorithm it is stored for."""
+        self._keys = {key.id: _read(key, secret) for key, secret in keys if key.use is KeyUse.SIGN}
+        self._published: tuple[tuple[str, ...], bytes] | None = None
+
+    def find(self, id: str) -> SigningKey | None:
+        """The key of that id, in whatever state."""
+        return self._keys.get(id)
+
+    def signing(self, now: datetime) -> SigningKey:
+        """The key that signs at `now`; raises Unavailable without one."""
+        key = active((held.key for held in self._keys.values()), KeyUse.SIGN, now)
+        if key is None:
+            raise Unavailable("there is no key for access tokens", code="no_active_key")
+        return self._keys[key.id]
+
+    def jwks(self, now: datetime) -> bytes:
+        """The usable keys, newest first: the same bytes until one comes or goes."""
+        usable = [held for held in self._keys.values() if held.key.usable(now)]
+        usable.sort(key=lambda held: (held.key.activates_at, held.key.id), reverse=True)
+        ids = tuple(held.key.id for held in usable)
+        if self._published is None or self._published[0] != ids:
+            keys = [{**held.jwk, "kid": held.key.id, "use": "sig", "alg": held.key.algorithm} for held in usable]
+            self._published = ids, msgspec.json.encode({"keys": keys}, order="sorted")
+        return self._published[1]
+
+
+def _read(key: Key, secret: bytes) -> SigningKey:
+    try:
+        private = read_private_key(key.algorithm, secret)
+    except ValueError as error:
+        raise Unavailable(f"the signing key {key.id} cannot be read", code="key_malformed") from error
+    return SigningKey(key, private, private.public_key(), public_jwk(private))

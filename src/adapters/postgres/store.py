@@ -1,0 +1,60 @@
+"""The PostgreSQL store: every storage port over one database."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from adapters.postgres.audit import PostgresAuditLog
+from adapters.postgres.changes import PostgresChanges, PostgresFeed, feed
+from adapters.postgres.clients import PostgresClients
+from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
+from adapters.postgres.database import Database
+from adapters.postgres.installation import PostgresInstallations
+from adapters.postgres.keys import PostgresKeys
+from adapters.postgres.roles import PostgresGrants, PostgresRoles
+from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.users import PostgresUsers
+
+__all__ = ["PostgresStore", "feed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresStore:
+    """All ports on one database."""
+
+    transaction: Database
+    users: PostgresUsers
+    credentials: PostgresCredentials
+    failures: PostgresSignInFailures
+    roles: PostgresRoles
+    grants: PostgresGrants
+    clients: PostgresClients
+    sessions: PostgresSessions
+    families: PostgresFamilies
+    keys: PostgresKeys
+    audit: PostgresAuditLog
+    installations: PostgresInstallations
+    changes: PostgresChanges
+
+    @staticmethod
+    def feed(url: str) -> PostgresFeed:
+        """A reader of changes; each worker has one."""
+        return feed(url)
+
+    @classmethod
+    def on(cls, database: Database) -> Self:
+        """The ports, sharing the pool and the transactions of `database`."""
+        return cls(
+            transaction=database,
+            users=PostgresUsers(database),
+            credentials=PostgresCredentials(database),
+            failures=PostgresSignInFailures(database),
+            roles=PostgresRoles(database),
+            grants=PostgresGrants(database),
+            clients=PostgresClients(database),
+            sessions=PostgresSessions(database),
+            families=PostgresFamilies(database),
+            keys=PostgresKeys(database),
+            audit=PostgresAuditLog(database),
+            installations=PostgresInstallations(database),
+            changes=PostgresChanges(database),
+        )

@@ -1,0 +1,174 @@
+"""Users in PostgreSQL."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, false, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+
+from adapters.postgres.database import Database, Hot, Row
+from adapters.postgres.faults import violated
+from adapters.postgres.queries import begins_with, following, storable, within
+from adapters.postgres.roles import read_grant
+from adapters.postgres.tables import grants, user_sign_ins, users
+from domain.errors import Conflict, Invalid
+from domain.policies import Facts
+from domain.ports import Page, UserQuery, UserSort
+from domain.scopes import Scope
+from domain.users import User, UserId, UserStatus, email_key, username_key
+
+_FIND = Hot(select(users).where(users.c.id == bindparam("id")))
+_FACTS = Hot(
+    select(users.c.status, users.c.authv, *(column.label(f"grant_{column.name}") for column in grants.c))
+    .select_from(users.outerjoin(grants, grants.c.user_id == users.c.id))
+    .where(users.c.id == bindparam("id"))
+    .order_by(grants.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUsers:
+    database: Database
+
+    async def add(self, user: User) -> None:
+        await self._write(insert(users).values(write_user(user)))
+
+    async def find(self, id: UserId) -> User | None:
+        rows = await self.database.fetch(_FIND, id=id)
+        return read_user(rows[0]) if rows else None
+
+    async def find_many(self, ids: Collection[UserId]) -> Mapping[UserId, User]:
+        rows = await self.database.rows(select(users).where(users.c.id.in_(ids)))
+        return {user.id: user for user in map(read_user, rows)}
+
+    async def locked(self, id: UserId) -> User | None:
+        # Not against rows that refer to the user: those are added under this lock anyway.
+        row = await self.database.row(select(users).where(users.c.id == id).with_for_update(key_share=True))
+        return None if row is None else read_user(row)
+
+    async def by_login(self, identifier: str) -> User | None:
+        if not storable(identifier):
+            return None
+        if "@" in identifier:
+            named = users.c.email_key == email_key(identifier)
+        else:
+            named = users.c.username_key == username_key(identifier)
+        row = await self.database.row(select(users).where(named, users.c.status != UserStatus.DELETED))
+        return None if row is None else read_user(row)
+
+    async def save(self, user: User) -> None:
+        await self._write(update(users).where(users.c.id == user.id).values(write_user(user)))
+
+    async def page(self, query: UserQuery) -> Page[User]:
+        if query.status is None:
+            statement = select(users).where(users.c.status != UserStatus.DELETED)
+        else:
+            statement = select(users).where(users.c.status == query.status)
+        statement = statement.where(within(users.c.scope, query.scopes))
+        if query.text is not None:
+            statement = statement.where(_begins(query.text) if storable(query.text) else false())
+        after: tuple[Any, UUID] | None = query.after
+        if query.sort is UserSort.EMAIL:
+            key = users.c.email_key
+            if after is not None and not storable(after[0]):
+                raise _not_a_cursor()
+        else:
+            key = users.c.created_at
+            after = None if after is None else (_moment(after[0]), after[1])
+        statement = following(statement, key, users.c.id, after, descending=query.descending)
+        rows = await self.database.rows(statement.limit(query.limit + 1))
+        items = [read_user(row) for row in rows[: query.limit]]
+        return Page(items, _position(items[-1], query.sort) if len(rows) > query.limit else None)
+
+    async def facts(self, id: UserId) -> Facts | None:
+        rows = await self.database.fetch(_FACTS, id=id)
+        if not rows:
+            return None
+        held = tuple(read_grant(row, "grant_") for row in rows if row["grant_id"] is not None)
+        return Facts(id, UserStatus(rows[0]["status"]), held, rows[0]["authv"])
+
+    async def record_sign_in(self, id: UserId, at: datetime) -> None:
+        statement = upsert(user_sign_ins).values(user_id=id, at=at)
+        latest = func.greatest(user_sign_ins.c.at, statement.excluded.at)
+        await self.database.execute(statement.on_conflict_do_update(index_elements=["user_id"], set_={"at": latest}))
+
+    async def last_sign_in(self, id: UserId) -> datetime | None:
+        row = await self.database.row(select(user_sign_ins.c.at).where(user_sign_ins.c.user_id == id))
+        return None if row is None else row["at"]
+
+    async def _write(self, statement: Any) -> None:
+        try:
+            await self.database.execute(statement)
+        except IntegrityError as error:
+            match violated(error):
+                case "uq_users_email_key":
+                    raise Conflict("this e-mail address is taken", code="email_taken") from error
+                case "uq_users_username_key":
+                    raise Conflict("this username is taken", code="username_taken") from error
+            raise
+
+
+def read_user(row: Row) -> User:
+    return User(
+        id=UserId(row["id"]),
+        email=row["email"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        status=UserStatus(row["status"]),
+        email_verified=row["email_verified"],
+        username=row["username"],
+        display_name=row["display_name"],
+        locale=row["locale"],
+        scope=Scope(row["scope"]),
+        version=row["version"],
+    )
+
+
+def write_user(user: User) -> Mapping[str, Any]:
+    """The columns of a user, with the keys that make names comparable, as the core folds them."""
+    return {
+        "id": user.id,
+        "email": user.email,
+        "email_key": email_key(user.email),
+        "email_verified": user.email_verified,
+        "username": user.username,
+        "username_key": None if user.username is None else username_key(user.username),
+        "display_name": user.display_name,
+        "display_name_key": None if user.display_name is None else email_key(user.display_name),
+        "locale": user.locale,
+        "status": user.status,
+        "scope": user.scope.path,
+        "version": user.version,
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+    }
+
+
+def _begins(text: str) -> Any:
+    return or_(
+        begins_with(users.c.email_key, email_key(text)),
+        begins_with(users.c.username_key, username_key(text)),
+        begins_with(users.c.display_name_key, email_key(text)),
+    )
+
+
+def _position(user: User, sort: UserSort) -> tuple[str, UUID]:
+    if sort is UserSort.EMAIL:
+        return email_key(user.email), user.id
+    return user.created_at.astimezone(UTC).isoformat(timespec="microseconds"), user.id
+
+
+def _moment(text: str) -> datetime:
+    """A position travels through the caller's hands; one of another sort is not a moment."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _not_a_cursor() from error
+
+
+def _not_a_cursor() -> Invalid:
+    return Invalid.field("/cursor", "not a cursor of this list", code="cursor_malformed")

@@ -1,0 +1,107 @@
+"""What every process of Hexward stands on: settings, a database that runs, and the master key."""
+
+import base64
+import contextlib
+import getpass
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dishka import AsyncContainer
+
+from domain.errors import NotFound, StartRefused
+from domain.policies import Actor, Origin
+from domain.ports import Clock, Roles, Transaction, Users
+from entrypoints.settings import Settings, load
+from entrypoints.wiring import EmbeddedPostgres, Place, default_data_dir, prepare_data_dir
+
+MASTER_KEY_FILE = "master.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """An opened installation. `owner_url` may migrate; `place` is what the service itself may use."""
+
+    settings: Settings
+    place: Place
+    owner_url: str
+    embedded: EmbeddedPostgres | None
+
+    def __repr__(self) -> str:
+        return "Ground(***)"
+
+
+def read_settings() -> Settings:
+    """The settings of this process; raises StartRefused."""
+    return load(os.environ, Path.cwd(), default_data_dir)
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, *, serving: bool = False) -> Iterator[Ground]:
+    """The installation, for as long as the block lasts; raises StartRefused.
+
+    Without a database URL the embedded PostgreSQL is started, and stopped at the end. A command (`serving` False) uses
+    the one a running server has started.
+    """
+    if settings.database_url is not None:
+        service_url = settings.database_url.reveal()
+        owner_url = (settings.database_owner_url or settings.database_url).reveal()
+        if settings.master_key is None:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield Ground(settings, Place(service_url, master_key(settings)), owner_url, None)
+        return
+    prepare_data_dir(settings.data_dir)
+    postgres = EmbeddedPostgres(settings.data_dir)
+    cluster = None if serving else postgres.attach()
+    try:
+        cluster = cluster or postgres.start()
+        place = Place(cluster.url("hexward_service"), master_key(settings))
+        yield Ground(settings, place, cluster.url("hexward_owner"), postgres if serving else None)
+    finally:
+        postgres.stop()
+
+
+def master_key(settings: Settings) -> bytes:
+    """The key-encryption key: as set or, on a laptop, from the data folder, where the first start puts one."""
+    if settings.master_key is not None:
+        return settings.master_key.reveal()
+    path = settings.data_dir / MASTER_KEY_FILE
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    if path.stat().st_mode & 0o077:
+        raise StartRefused(f"{path} can be read by others; give it to its owner alone: chmod 600 {path}")
+    try:
+        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise StartRefused(f"{path} does not hold a master key; restore it from a backup, or set HEXWARD_MASTER_KEY.")
+    return key
+
+
+async def operator(container: AsyncContainer, as_user: str | None = None) -> Actor:
+    """The person at the command, with full rights, or with those of the user of that e-mail, username or id."""
+    clock, roles = await container.get(Clock), await container.get(Roles)
+    users, transaction = await container.get(Users), await container.get(Transaction)
+    async with transaction():
+        rules = await roles.rules()
+        user = await users.by_login(as_user) if as_user is not None else None
+        facts = await users.facts(user.id) if user is not None else None
+    if as_user is not None and facts is None:
+        raise NotFound(f"--as {as_user}: there is no such user")
+    return Actor.operator(_system_user(), rules, clock.now(), Origin(door="command"), facts)
+
+
+def _system_user() -> str:
+    """Who runs the command, also behind sudo; a user id where it has no name."""
+    name = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
+    try:
+        return name or getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}"

@@ -1,0 +1,114 @@
+"""Keys for operators, and their public halves for everybody."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from dishka import FromDishka
+from litestar import Controller, Request, Response, get, post
+from litestar.params import FromPath, JSONBody
+
+from application.keys import ListKeys, RevokeKey, RotateKey
+from domain.keys import JWKS_MAX_AGE, Key, KeyState, KeyUse
+from domain.policies import Actor
+from domain.ports import AccessTokens, Clock
+from entrypoints.http.paging import Listing
+from entrypoints.http.problems import described
+
+
+class KeyReply(msgspec.Struct, frozen=True):
+    """A key without its secret half. States: next (published, not yet used), active, retiring (still verifies),
+    retired, revoked."""
+
+    id: str
+    use: KeyUse
+    algorithm: str
+    state: KeyState
+    created_at: datetime
+    activates_at: datetime
+    superseded_at: datetime | None
+    revoked_at: datetime | None
+    public_jwk: Mapping[str, str] | None
+
+
+class Rotation(msgspec.Struct, forbid_unknown_fields=True):
+    """Which key to rotate; without an algorithm the present one stays."""
+
+    use: KeyUse = KeyUse.SIGN
+    algorithm: str | None = None
+
+
+def key_reply(key: Key, now: datetime) -> KeyReply:
+    """The key as operators see it."""
+    return KeyReply(
+        key.id,
+        key.use,
+        key.algorithm,
+        key.state(now),
+        key.created_at,
+        key.activates_at,
+        key.superseded_at,
+        key.revoked_at,
+        dict(key.public) or None,
+    )
+
+
+class KeysController(Controller):
+    """Signing keys and the keys of refresh tokens."""
+
+    path = "/keys"
+    tags = ["Keys"]
+
+    @get("/", summary="List keys", responses=described(401, 403, 503))
+    async def list_keys(
+        self, actor: FromDishka[Actor], keys: FromDishka[ListKeys], clock: FromDishka[Clock]
+    ) -> Response[Listing[KeyReply]]:
+        """Newest first."""
+        now = clock.now()
+        return Response(Listing([key_reply(k, now) for k in await keys(actor)], None))
+
+    @post("/rotate", status_code=201, summary="Rotate a key", responses=described(400, 401, 403, 409, 422, 503))
+    async def rotate_key(
+        self,
+        actor: FromDishka[Actor],
+        rotate: FromDishka[RotateKey],
+        clock: FromDishka[Clock],
+        data: JSONBody[Rotation | None] = None,
+    ) -> KeyReply:
+        """Publishes the next key; it signs from `activates_at` on, once every verifier has had time to see it."""
+        wanted = data or Rotation()
+        return key_reply(await rotate(actor, wanted.use, wanted.algorithm), clock.now())
+
+    @post("/{key_id:str}/revoke", status_code=200, summary="Revoke a key", responses=described(401, 403, 404, 503))
+    async def revoke_key(
+        self,
+        key_id: FromPath[str],
+        actor: FromDishka[Actor],
+        revoke: FromDishka[RevokeKey],
+        clock: FromDishka[Clock],
+    ) -> KeyReply:
+        """At once: nothing it signed is accepted any more. For a key that leaked."""
+        return key_reply(await revoke(actor, key_id), clock.now())
+
+
+@get(
+    ["/oauth2/jwks", "/.well-known/jwks.json"],
+    summary="Public keys",
+    tags=["Keys"],
+    security=[],
+    media_type="application/jwk-set+json",
+    operation_id="jwks",
+)
+async def jwks(
+    request: Request[Any, Any, Any], tokens: FromDishka[AccessTokens], clock: FromDishka[Clock]
+) -> Response[bytes]:
+    """The JSON Web Key Set (RFC 7517) that verifies our tokens; cache it as the headers allow."""
+    body = tokens.jwks(clock.now())
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"}
+    known = [t.strip().removeprefix("W/") for t in request.headers.get("if-none-match", "").split(",")]
+    if tag in known or "*" in known:
+        return Response(b"", status_code=304, headers=headers)
+    return Response(body, media_type="application/jwk-set+json", headers=headers)

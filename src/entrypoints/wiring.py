@@ -1,0 +1,298 @@
+"""The composition root: which adapter stands behind which port. The only importer of adapters.
+
+An extension (`HEXWARD_EXTENSIONS=package.module:provider`) is a dishka provider named after all others, so that
+whatever it provides takes the place of what stands here.
+"""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from dishka import AsyncContainer, Provider, Scope, make_async_container, provide, provide_all
+
+from adapters.argon2 import Argon2Hasher
+from adapters.jwt import JwtAccessTokens, JwtKeyMaker
+from adapters.passwords import LocalPasswordList
+from adapters.postgres.audit import PostgresAuditLog
+from adapters.postgres.changes import PostgresChanges, PostgresFeed
+from adapters.postgres.clients import PostgresClients
+from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
+from adapters.postgres.database import Database
+from adapters.postgres.embedded import EmbeddedPostgres, database_account, default_data_dir
+from adapters.postgres.embedded import prepare_data_dir as _prepare_data_dir
+from adapters.postgres.installation import PostgresInstallations
+from adapters.postgres.keys import PostgresKeys
+from adapters.postgres.migrate import check, upgrade
+from adapters.postgres.schema import PostgresSchema
+from adapters.postgres.roles import PostgresGrants, PostgresRoles
+from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.users import PostgresUsers
+from adapters.processes import end_with_parent
+from adapters.sealing import AesSealer
+from adapters.system import RandomSecrets, SystemClock
+from application.audit import ListAuditEvents, Trail
+from application.authority import LiveAuthority, Reread
+from application.installation import CheckReadiness, PrepareInstallation
+from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateKey
+from application.roles import (
+    ChangeRole,
+    DefineRole,
+    EffectivePermissions,
+    GrantRole,
+    ListGrants,
+    ListPermissions,
+    ListRoles,
+    RemoveRole,
+    RevokeGrant,
+)
+from application.sessions import Authenticate, Floor, IssueTokens, RefreshSession, SignIn, SignOut
+from application.users import (
+    AccountChange,
+    CreateUser,
+    DeleteUser,
+    ListUsers,
+    PasswordRule,
+    ReactivateUser,
+    SetPassword,
+    ShowUser,
+    SuspendUser,
+    UpdateUser,
+)
+from domain.errors import StartRefused
+from domain.ports import (
+    AccessTokens,
+    AuditLog,
+    BreachedPasswords,
+    ChangeFeed,
+    Changes,
+    Clients,
+    Clock,
+    Credentials,
+    Families,
+    Grants,
+    Installations,
+    KeyMaker,
+    Keys,
+    PasswordHasher,
+    Roles,
+    Schema,
+    Sealer,
+    Secrets,
+    Sessions,
+    SignInFailures,
+    Transaction,
+    Users,
+)
+from entrypoints.settings import Settings
+
+__all__ = [
+    "EmbeddedPostgres",
+    "Place",
+    "check",
+    "default_data_dir",
+    "end_with_parent",
+    "prepare_data_dir",
+    "upgrade",
+    "wire",
+]
+
+
+def prepare_data_dir(data_dir: Path) -> None:
+    """Make the data folder, private to us, yet passable for the user the embedded database runs as."""
+    _prepare_data_dir(data_dir, database_account())
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process finds its data: the database as the service role sees it, and the master key."""
+
+    database_url: str
+    master_key: bytes
+
+    def __repr__(self) -> str:
+        return "Place(***)"
+
+
+class System(Provider):
+    """Time, chance, passwords and keys."""
+
+    scope = Scope.APP
+    clock = provide(SystemClock, provides=Clock)
+    secrets = provide(RandomSecrets, provides=Secrets)
+    breached = provide(LocalPasswordList, provides=BreachedPasswords)
+    key_maker = provide(JwtKeyMaker, provides=KeyMaker)
+
+    @provide
+    def sealer(self, place: Place) -> Sealer:
+        """Secrets at rest."""
+        return AesSealer(place.master_key)
+
+    @provide
+    def access_tokens(self, settings: Settings) -> AccessTokens:
+        """Signed by us, for us."""
+        return JwtAccessTokens(settings.public_url)
+
+    @provide
+    async def hasher(self, settings: Settings) -> AsyncIterator[PasswordHasher]:
+        """Its own pool, so that hashing stops nothing else; by default the cores are shared among the workers."""
+        threads = settings.hashing_threads or max(1, (os.cpu_count() or 1) // settings.workers)
+        hasher = Argon2Hasher(threads=threads, queue=settings.hashing_queue)
+        yield hasher
+        hasher.close()
+
+
+class Postgres(Provider):
+    """Storage and the change feed."""
+
+    scope = Scope.APP
+    users = provide(PostgresUsers, provides=Users)
+    credentials = provide(PostgresCredentials, provides=Credentials)
+    failures = provide(PostgresSignInFailures, provides=SignInFailures)
+    roles = provide(PostgresRoles, provides=Roles)
+    grants = provide(PostgresGrants, provides=Grants)
+    clients = provide(PostgresClients, provides=Clients)
+    sessions = provide(PostgresSessions, provides=Sessions)
+    families = provide(PostgresFamilies, provides=Families)
+    keys = provide(PostgresKeys, provides=Keys)
+    audit = provide(PostgresAuditLog, provides=AuditLog)
+    installations = provide(PostgresInstallations, provides=Installations)
+    changes = provide(PostgresChanges, provides=Changes)
+    schema = provide(PostgresSchema, provides=Schema)
+
+    @provide
+    async def database(self, place: Place, settings: Settings) -> AsyncIterator[Database]:
+        """One pool a worker."""
+        database = Database(place.database_url, pool_size=settings.database_pool_size)
+        yield database
+        await database.close()
+
+    @provide
+    def transaction(self, database: Database) -> Transaction:
+        """The pool's transactions."""
+        return database.transaction
+
+    @provide
+    async def feed(self, place: Place) -> AsyncIterator[ChangeFeed]:
+        """A connection of its own, straight to the primary."""
+        feed = PostgresFeed(place.database_url)
+        yield feed
+        await feed.close()
+
+
+class UseCases(Provider):
+    """Every use case, made once: they hold no state, and the caller comes as an Actor."""
+
+    scope = Scope.APP
+    all = provide_all(
+        Trail, ListAuditEvents, KeyRing, NewKey, ListKeys, RotateKey, RevokeKey, PasswordRule, AccountChange,
+        Reread,        CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser, ReactivateUser, DeleteUser, SetPassword,
+        ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole, GrantRole, RevokeGrant, ListGrants,
+        EffectivePermissions, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
+    )  # fmt: skip
+
+    @provide
+    def authority(
+        self,
+        users: Users,
+        roles: Roles,
+        sessions: Sessions,
+        clients: Clients,
+        ring: KeyRing,
+        transaction: Transaction,
+        feed: ChangeFeed,
+        clock: Clock,
+        settings: Settings,
+    ) -> LiveAuthority:
+        """No older than the operator allows."""
+        return LiveAuthority(users, roles, sessions, clients, ring, transaction, feed, clock, settings.max_staleness)
+
+    @provide
+    def issue(
+        self, ring: KeyRing, tokens: AccessTokens, authority: LiveAuthority, secrets: Secrets, settings: Settings
+    ) -> IssueTokens:
+        """The issuer is the public URL, never what a request says."""
+        return IssueTokens(ring, tokens, authority, secrets, settings.public_url)
+
+    @provide
+    def floor(self, clock: Clock) -> Floor:
+        """One a worker: it learns how long comparisons take here."""
+        return Floor(clock)
+
+    @provide
+    def sign_in(
+        self,
+        users: Users,
+        credentials: Credentials,
+        failures: SignInFailures,
+        sessions: Sessions,
+        families: Families,
+        clients: Clients,
+        hasher: PasswordHasher,
+        issue: IssueTokens,
+        ring: KeyRing,
+        trail: Trail,
+        clock: Clock,
+        secrets: Secrets,
+        transaction: Transaction,
+        floor: Floor,
+        settings: Settings,
+    ) -> SignIn:
+        """Can be turned off where everybody comes through another provider."""
+        return SignIn(
+            users, credentials, failures, sessions, families, clients, hasher, issue, ring, trail, clock, secrets,
+            transaction, floor, settings.first_party_sign_in,
+        )  # fmt: skip
+
+    @provide
+    def refresh(
+        self,
+        users: Users,
+        sessions: Sessions,
+        families: Families,
+        clients: Clients,
+        issue: IssueTokens,
+        ring: KeyRing,
+        trail: Trail,
+        clock: Clock,
+        transaction: Transaction,
+    ) -> RefreshSession:
+        """With the grace of the domain."""
+        return RefreshSession(users, sessions, families, clients, issue, ring, trail, clock, transaction)
+
+
+def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
+    """Everything, wired; nothing is opened before it is asked for. The last provider of a type wins."""
+    from dishka.integrations.litestar import LitestarProvider
+
+    from entrypoints.http.actor import Callers
+
+    return make_async_container(
+        System(),
+        Postgres(),
+        UseCases(),
+        Callers(),
+        LitestarProvider(),
+        *more,
+        *extensions(settings.extensions),
+        context={Settings: settings, Place: place},
+    )
+
+
+def extensions(names: Sequence[str]) -> list[Provider]:
+    """The providers that `HEXWARD_EXTENSIONS` names; raises StartRefused for one that is not there."""
+    found = []
+    for name in names:
+        module, _, attribute = name.partition(":")
+        try:
+            provider = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise StartRefused(
+                f"HEXWARD_EXTENSIONS names {name}, which cannot be imported ({error}); install it or correct the name."
+            ) from error
+        provider = provider() if isinstance(provider, type) else provider
+        if not isinstance(provider, Provider):
+            raise StartRefused(f"HEXWARD_EXTENSIONS names {name}, which is no dishka provider.")
+        found.append(provider)
+    return found

@@ -1,0 +1,130 @@
+"""The real application on the memory store: real routes, use cases, tokens and hashes; only time is ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from dishka import Provider, Scope
+from litestar import Litestar
+
+from adapters.memory.store import MemoryStore
+from application.installation import PrepareInstallation
+from builders import SettableClock
+from domain import ports
+from domain.roles import Grant
+from domain.scopes import EVERYWHERE
+from entrypoints.http.app import create_app
+from entrypoints.settings import load
+from entrypoints.wiring import Place, wire
+
+ADMIN = "root@example.org"
+PASSWORD = "a long enough pass phrase"
+MASTER_KEY = bytes((i * 73 + 41) % 256 for i in range(32))
+
+STORAGE = {
+    "transaction": ports.Transaction, "users": ports.Users, "credentials": ports.Credentials,
+    "failures": ports.SignInFailures, "roles": ports.Roles, "grants": ports.Grants, "clients": ports.Clients,
+    "sessions": ports.Sessions, "families": ports.Families, "keys": ports.Keys, "audit": ports.AuditLog,
+    "installations": ports.Installations, "changes": ports.Changes,
+}  # fmt: skip
+
+
+class CurrentSchema:
+    """A memory store always has the shape of its code."""
+
+    async def lag(self) -> str | None:
+        return None
+
+
+def memory(store: MemoryStore, clock: ports.Clock) -> Provider:
+    """Everything a world stands on: the memory store in place of PostgreSQL, and a settable clock."""
+    provider = Provider(scope=Scope.APP)
+    for name, port in STORAGE.items():
+        provider.provide(always(getattr(store, name)), provides=port)
+    provider.provide(CurrentSchema, provides=ports.Schema)
+    provider.provide(store.feed, provides=ports.ChangeFeed)
+    provider.provide(always(clock), provides=ports.Clock)
+    return provider
+
+
+def always(value: object) -> Callable[[], object]:
+    def factory() -> object:
+        return value
+
+    return factory
+
+
+@dataclass
+class Api:
+    """Speaks to the API as one caller after another."""
+
+    client: httpx.AsyncClient
+    store: MemoryStore
+    clock: SettableClock
+    container: Any
+    tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, *, by: str | None = None, **options: Any) -> httpx.Response:
+        headers = dict(options.pop("headers", {}))
+        if by is not None:
+            headers["Authorization"] = f"Bearer {self.tokens[by]['access_token']}"
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def login(self, who: str, password: str = PASSWORD) -> dict[str, Any]:
+        answer = await self.call("POST", "/api/v1/auth/login", json={"email": who, "password": password})
+        assert answer.status_code == 200, answer.text
+        self.tokens[who] = answer.json()
+        return self.tokens[who]
+
+    async def a_user(self, email: str, *roles: str, **more: Any) -> dict[str, Any]:
+        body = {"email": email, "password": PASSWORD, "roles": list(roles), **more}
+        answer = await self.call("POST", "/api/v1/users", by=ADMIN, json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def store_grants(self) -> Sequence[Grant]:
+        """All grants, as stored."""
+        async with self.store.transaction():
+            return (await self.store.grants.page(ports.GrantQuery((EVERYWHERE,)))).items
+
+    async def signed_in(self, email: str, *roles: str, **more: Any) -> dict[str, Any]:
+        user = await self.a_user(email, *roles, **more)
+        await self.login(email)
+        return user
+
+
+@asynccontextmanager
+async def a_world(clock: SettableClock) -> AsyncIterator[Api]:
+    """An application with one administrator, signed in."""
+    settings = load({"HEXWARD_HASHING_THREADS": "2"}, Path.cwd())
+    store = MemoryStore()
+    container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, clock))
+    prepare = await container.get(PrepareInstallation)
+    await prepare(ADMIN, PASSWORD, generate=True)
+    app = create_app(container, settings)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        world = Api(client, store, clock, container)
+        await world.login(ADMIN)
+        yield world
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[None]:
+    """The application's lifespan, in a task of its own: a fixture begins and ends in different tasks."""
+    up, over = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            up.set()
+            await over.wait()
+
+    life = asyncio.create_task(live())
+    await up.wait()
+    yield
+    over.set()
+    await life
