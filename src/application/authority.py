@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NewType
 from uuid import UUID
 
 from application.keys import KeyRing
@@ -20,6 +21,9 @@ from domain.ports import Change, ChangeFeed, ChangeKind, Clients, Clock, News, R
 from domain.roles import Rules
 from domain.sessions import Session, SessionId
 from domain.users import UserId
+
+MaxStaleness = NewType("MaxStaleness", float)
+"""How old, in seconds, authority data may be at the moment of a decision."""
 
 HEARTBEAT = 1.0
 CATCH_UP_SECONDS = 2.0
@@ -93,7 +97,7 @@ class LiveAuthority:
         transaction: Transaction,
         feed: ChangeFeed,
         clock: Clock,
-        max_staleness: float,
+        max_staleness: MaxStaleness,
     ) -> None:
         self._users, self._roles, self._sessions_store, self._clients_store = users, roles, sessions, clients
         self._ring, self._transaction, self._feed, self._clock = ring, transaction, feed, clock

@@ -69,7 +69,7 @@ class ListPermissions:
         async with self.transaction():
             rules = await self.roles.rules()
         named = {p for role in rules.roles.values() for p in role.permissions}
-        return {**OWN_PERMISSIONS, **{p: "" for p in sorted(named - OWN_PERMISSIONS.keys())}}
+        return {**OWN_PERMISSIONS, **dict.fromkeys(sorted(named - OWN_PERMISSIONS.keys()), "")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NewType
 from uuid import UUID
 
 from application.audit import Trail
@@ -27,7 +28,6 @@ from domain.ports import (
 )
 from domain.roles import global_roles
 from domain.sessions import (
-    GRACE,
     SESSION_LIFETIME,
     SESSIONS_PER_USER,
     EndReason,
@@ -44,6 +44,12 @@ from domain.sessions import (
 from domain.tokens import AccessClaims, RefreshToken, TokenSet, read_refresh_token, write_refresh_token
 from domain.users import User, UserStatus
 
+Issuer = NewType("Issuer", str)
+"""The public address that tokens are issued under, from settings and never from a request."""
+
+FirstPartySignIn = NewType("FirstPartySignIn", bool)
+"""Whether people may sign in with a password at this API itself."""
+
 FIRST_PARTY_SCOPE = "hexward"
 ACR_SINGLE_FACTOR = "1"
 REFUSED_SIGN_IN = "the e-mail address, username or password is not right"
@@ -58,7 +64,7 @@ class IssueTokens:
     access_tokens: AccessTokens
     authority: LiveAuthority
     secrets: Secrets
-    issuer: str
+    issuer: Issuer
 
     async def __call__(self, family: Family, session: Session, client: Client, facts: Facts, now: datetime) -> TokenSet:
         """Raises Unavailable without keys, and InvalidGrant if the family's own key was revoked."""
@@ -92,6 +98,10 @@ class IssueTokens:
         )
 
 
+FLOOR = 0.35
+"""Seconds that a failed sign-in takes at least."""
+
+
 class Floor:
     """Failed sign-ins all take the same time: at least `least`, and longer than any comparison seen so far.
 
@@ -99,9 +109,9 @@ class Floor:
     which exist at all (PARITY R07).
     """
 
-    def __init__(self, clock: Clock, least: float = 0.35) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._least = least
+        self._least = FLOOR
 
     def start(self) -> float:
         """The moment to measure from."""
@@ -135,7 +145,7 @@ class SignIn:
     secrets: Secrets
     transaction: Transaction
     floor: Floor
-    enabled: bool = True
+    enabled: FirstPartySignIn
 
     async def __call__(self, identifier: str, password: str, origin: Origin) -> TokenSet:
         """Tokens of a new session.
@@ -273,7 +283,6 @@ class RefreshSession:
     trail: Trail
     clock: Clock
     transaction: Transaction
-    grace: timedelta = GRACE
 
     async def __call__(self, presented: str, origin: Origin) -> TokenSet:
         """Any number of parallel or retried calls with one token get one successor, the same for all.
@@ -315,7 +324,7 @@ class RefreshSession:
         locked = await self.families.locked(token.family_id)
         if locked is None:
             return "family_unknown"
-        match rotate(locked, token.counter, key_id, now, self.grace):
+        match rotate(locked, token.counter, key_id, now):
             case Repeated(same):
                 return same
             case Rotated():  # cannot be: `advance` says Rotated exactly when `rotate` does

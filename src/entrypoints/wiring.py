@@ -25,15 +25,15 @@ from adapters.postgres.embedded import prepare_data_dir as _prepare_data_dir
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.migrate import check, upgrade
-from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
+from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
 from adapters.postgres.users import PostgresUsers
 from adapters.processes import end_with_parent
 from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
 from application.audit import ListAuditEvents, Trail
-from application.authority import LiveAuthority, Reread
+from application.authority import LiveAuthority, MaxStaleness, Reread
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateKey
 from application.roles import (
@@ -47,7 +47,16 @@ from application.roles import (
     RemoveRole,
     RevokeGrant,
 )
-from application.sessions import Authenticate, Floor, IssueTokens, RefreshSession, SignIn, SignOut
+from application.sessions import (
+    Authenticate,
+    FirstPartySignIn,
+    Floor,
+    Issuer,
+    IssueTokens,
+    RefreshSession,
+    SignIn,
+    SignOut,
+)
 from application.users import (
     AccountChange,
     CreateUser,
@@ -187,79 +196,26 @@ class UseCases(Provider):
     scope = Scope.APP
     all = provide_all(
         Trail, ListAuditEvents, KeyRing, NewKey, ListKeys, RotateKey, RevokeKey, PasswordRule, AccountChange,
-        Reread,        CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser, ReactivateUser, DeleteUser, SetPassword,
+        Reread, CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser, ReactivateUser, DeleteUser, SetPassword,
         ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole, GrantRole, RevokeGrant, ListGrants,
-        EffectivePermissions, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
+        EffectivePermissions, LiveAuthority, Floor, IssueTokens, SignIn, RefreshSession, Authenticate, SignOut,
+        PrepareInstallation, CheckReadiness,
     )  # fmt: skip
 
     @provide
-    def authority(
-        self,
-        users: Users,
-        roles: Roles,
-        sessions: Sessions,
-        clients: Clients,
-        ring: KeyRing,
-        transaction: Transaction,
-        feed: ChangeFeed,
-        clock: Clock,
-        settings: Settings,
-    ) -> LiveAuthority:
-        """No older than the operator allows."""
-        return LiveAuthority(users, roles, sessions, clients, ring, transaction, feed, clock, settings.max_staleness)
+    def issuer(self, settings: Settings) -> Issuer:
+        """The public URL, never what a request says."""
+        return Issuer(settings.public_url)
 
     @provide
-    def issue(
-        self, ring: KeyRing, tokens: AccessTokens, authority: LiveAuthority, secrets: Secrets, settings: Settings
-    ) -> IssueTokens:
-        """The issuer is the public URL, never what a request says."""
-        return IssueTokens(ring, tokens, authority, secrets, settings.public_url)
+    def max_staleness(self, settings: Settings) -> MaxStaleness:
+        """As old as the operator allows."""
+        return MaxStaleness(settings.max_staleness)
 
     @provide
-    def floor(self, clock: Clock) -> Floor:
-        """One a worker: it learns how long comparisons take here."""
-        return Floor(clock)
-
-    @provide
-    def sign_in(
-        self,
-        users: Users,
-        credentials: Credentials,
-        failures: SignInFailures,
-        sessions: Sessions,
-        families: Families,
-        clients: Clients,
-        hasher: PasswordHasher,
-        issue: IssueTokens,
-        ring: KeyRing,
-        trail: Trail,
-        clock: Clock,
-        secrets: Secrets,
-        transaction: Transaction,
-        floor: Floor,
-        settings: Settings,
-    ) -> SignIn:
-        """Can be turned off where everybody comes through another provider."""
-        return SignIn(
-            users, credentials, failures, sessions, families, clients, hasher, issue, ring, trail, clock, secrets,
-            transaction, floor, settings.first_party_sign_in,
-        )  # fmt: skip
-
-    @provide
-    def refresh(
-        self,
-        users: Users,
-        sessions: Sessions,
-        families: Families,
-        clients: Clients,
-        issue: IssueTokens,
-        ring: KeyRing,
-        trail: Trail,
-        clock: Clock,
-        transaction: Transaction,
-    ) -> RefreshSession:
-        """With the grace of the domain."""
-        return RefreshSession(users, sessions, families, clients, issue, ring, trail, clock, transaction)
+    def first_party_sign_in(self, settings: Settings) -> FirstPartySignIn:
+        """Off where everybody comes through another provider."""
+        return FirstPartySignIn(settings.first_party_sign_in)
 
 
 def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:

@@ -1,6 +1,7 @@
 """The fixture of all HTTP tests."""
 
 import pytest
+
 from http_world import a_world
 
 

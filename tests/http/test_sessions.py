@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import jwt
 import pytest
+
 from http_world import ADMIN, PASSWORD
 
 ZOE = "zoë@example.org"

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from http_world import ADMIN, PASSWORD
 
 ZOE = "zoë.müller@example.org"

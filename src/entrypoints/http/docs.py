@@ -101,7 +101,8 @@ def _operation(api: Mapping[str, Any], path: str, verb: str, operation: Mapping[
     parts = [f"<p>{_esc(operation.get('description', ''))}</p>"]
     if parameters := operation.get("parameters"):
         rows = "".join(
-            f"<tr><td><code>{_esc(p['name'])}</code></td><td>{_esc(p['in'])}</td><td>{_esc(p.get('description', ''))}</td></tr>"
+            f"<tr><td><code>{_esc(p['name'])}</code></td><td>{_esc(p['in'])}</td>"
+            f"<td>{_esc(p.get('description', ''))}</td></tr>"
             for p in parameters
         )
         parts.append(f"<table><tr><th>Parameter</th><th>In</th><th>Meaning</th></tr>{rows}</table>")

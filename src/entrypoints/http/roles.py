@@ -60,9 +60,9 @@ class RoleCreation(msgspec.Struct, forbid_unknown_fields=True):
 class RolePatch(msgspec.Struct, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): what is absent stays, null clears; lists are replaced whole."""
 
-    description: Text | None | UnsetType = UNSET
-    permissions: Names | None | UnsetType = UNSET
-    parents: Names | None | UnsetType = UNSET
+    description: Text | UnsetType | None = UNSET
+    permissions: Names | UnsetType | None = UNSET
+    parents: Names | UnsetType | None = UNSET
 
 
 class PermissionText(msgspec.Struct, frozen=True):

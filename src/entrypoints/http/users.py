@@ -67,10 +67,10 @@ class UserCreation(msgspec.Struct, forbid_unknown_fields=True):
 class UserPatch(msgspec.Struct, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): what is absent stays, null clears."""
 
-    email: Text | None | UnsetType = UNSET
-    username: Text | None | UnsetType = UNSET
-    display_name: Text | None | UnsetType = UNSET
-    locale: Text | None | UnsetType = UNSET
+    email: Text | UnsetType | None = UNSET
+    username: Text | UnsetType | None = UNSET
+    display_name: Text | UnsetType | None = UNSET
+    locale: Text | UnsetType | None = UNSET
 
     def changes(self) -> UserChanges:
         """The fields that were sent."""
@@ -134,7 +134,7 @@ class UsersController(Controller):
                 required=False,
                 description="The beginning of an e-mail address, username or display name.",
             ),
-        ] = None,  # noqa: E501  # one parameter, one line
+        ] = None,  # one parameter, one line
         status: Annotated[UserStatus | None, QueryParameter(required=False)] = None,
         sort: Annotated[UserSort, QueryParameter()] = UserSort.CREATED_AT,
         order: Annotated[str, QueryParameter(pattern="^(asc|desc)$", description="asc or desc")] = "asc",
