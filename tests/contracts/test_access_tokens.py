@@ -10,11 +10,18 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.jwt import JwtAccessTokens, JwtKeyMaker
+from adapters.jwt.access_tokens import SKEW
 from adapters.jwt.ring import Ring
 from builders import DAY, NOW, SECOND, a_key, new_id
 from domain.clients import FIRST_PARTY
@@ -208,8 +215,10 @@ def test_a_ring_that_cannot_be_read_leaves_the_present_one_in_use():
     pair = key_pair()
     tokens = ring_of(pair)
     token = tokens.sign(claims_of(), NOW)
+    own = load_der_private_key(pair[1], None)
     wrong = [
         (pair[0], b"not a key"),
+        (pair[0], own.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))),
         (pair[0], key_pair("RS256")[1]),
         (key_pair("EdDSA")[0], pair[1]),
         (replace(pair[0], algorithm="HS256"), b"k" * 32),
@@ -234,9 +243,10 @@ def test_the_jwks_holds_public_halves_only_newest_first():
     assert {(key["use"], key["alg"]) for key in keys} == {("sig", "RS256"), ("sig", "ES256")}
 
 
-def test_the_jwks_is_the_same_bytes_on_every_worker():
+def test_the_jwks_is_the_same_bytes_on_every_worker_and_at_every_time():
     old, new = key_pair(), key_pair("EdDSA", activates_at=NOW + SECOND)
-    assert ring_of(old, new).jwks(NOW) == ring_of(new, old).jwks(NOW + SECOND)
+    tokens = ring_of(old, new)
+    assert tokens.jwks(NOW) == ring_of(new, old).jwks(NOW + SECOND) == tokens.jwks(NOW + SECOND)
 
 
 def test_the_jwks_never_shows_a_public_key_that_does_not_belong_to_the_secret_one():
@@ -270,12 +280,12 @@ def test_a_remembered_token_is_refused_once_it_has_expired():
     assert tokens.verify(token, NOW)  # and a refusal is not remembered
 
 
-def test_a_token_holds_from_its_time_of_issue_on():
+def test_a_token_holds_from_its_time_of_issue_on_give_or_take_the_clocks_of_our_servers():
     tokens = ring_of(key_pair(activates_at=NOW - DAY))
     token = tokens.sign(claims_of(), NOW)
-    assert_refused(tokens, token, now=NOW - timedelta(microseconds=1))
-    assert tokens.verify(token, NOW)
-    assert_refused(tokens, token, now=NOW - SECOND)  # also from the cache
+    assert_refused(tokens, token, now=NOW - SKEW - timedelta(microseconds=1))
+    assert tokens.verify(token, NOW - SKEW)
+    assert_refused(tokens, token, now=NOW - SKEW - SECOND)  # also from the cache
 
 
 @pytest.mark.parametrize("claim", ["nbf", "iat"])

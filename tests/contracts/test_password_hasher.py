@@ -1,8 +1,12 @@
-"""PasswordHasher: what matches, what it costs, and what happens when too many come at once."""
+"""PasswordHasher: what matches, what it costs, and what happens when too many come at once.
+
+First what the port promises, on any adapter (`--adapter`, see conftest.py); then what is Argon2's own.
+"""
 
 import asyncio
 import logging
 import threading
+import time
 import unicodedata
 from collections.abc import Callable, Iterator
 
@@ -19,10 +23,109 @@ NO = Verdict(matches=False)
 
 
 @pytest.fixture(scope="module")
+def any_hasher(new_hasher):
+    """Of the adapter under test."""
+    return new_hasher(2, 8)
+
+
+@pytest.fixture(scope="module")
 def hasher() -> Iterator[Argon2Hasher]:
+    """Ours."""
     made = Argon2Hasher(threads=2, queue=8)
     yield made
     made.close()
+
+
+# ------------------------------------------------------------------------------------------ what every adapter promises
+
+
+async def test_a_password_matches_its_own_hash_only(any_hasher):
+    stored = await any_hasher.hash(PASSWORD)
+    assert await any_hasher.verify(PASSWORD, stored) == Verdict(matches=True, outdated=False)
+    assert await any_hasher.verify(PASSWORD + " ", stored) == NO
+    assert await any_hasher.verify("", stored) == NO
+
+
+async def test_no_two_hashes_are_alike_and_none_holds_the_password(any_hasher):
+    hashes = [await any_hasher.hash(PASSWORD) for _ in range(3)]
+    assert len(set(hashes)) == 3
+    assert all(hash.isascii() and PASSWORD not in hash for hash in hashes)
+
+
+async def test_the_same_keystrokes_match_on_every_system(any_hasher):
+    composed, parted = (unicodedata.normalize(form, "größere Fähre über Ål") for form in ("NFC", "NFD"))
+    assert composed != parted
+    assert (await any_hasher.verify(parted, await any_hasher.hash(composed))).matches
+
+
+async def test_R22_the_whole_password_counts(any_hasher):
+    for longer in ("a" * 255, "ä" * 255, "abc\0" * 60):
+        stored = await any_hasher.hash(longer + "b")
+        assert not (await any_hasher.verify(longer + "c", stored)).matches
+        assert (await any_hasher.verify(longer + "b", stored)).matches
+
+
+async def test_lone_surrogates_are_refused_as_a_password_and_match_nothing(any_hasher):
+    assert await any_hasher.verify("\ud800", await any_hasher.hash("")) == NO
+    with pytest.raises(Invalid):
+        await any_hasher.hash("\udfff" * 20)
+
+
+@pytest.mark.parametrize("stored", ["", PASSWORD, "$unknown$v=1$c2FsdA$aGFzaA", "$", "\ud800", "ä" * 300])
+async def test_what_is_no_hash_matches_nothing(any_hasher, stored):
+    assert await any_hasher.verify(PASSWORD, stored) == NO
+
+
+async def test_R07_no_account_never_matches_and_costs_as_much_as_a_wrong_password(any_hasher):
+    async def cost(stored: str | None) -> float:
+        before = time.process_time()  # of all threads, and of no other process
+        assert await any_hasher.verify("wrong", stored) == NO
+        return time.process_time() - before
+
+    stored = await any_hasher.hash(PASSWORD)
+    assert await any_hasher.verify("", None) == NO
+    pairs = [(await cost(stored), await cost(None)) for _ in range(3)]
+    wrong, nobody = (min(costs) for costs in zip(*pairs, strict=True))
+    assert wrong / 2 <= nobody <= wrong * 2
+
+
+async def test_R07_passwords_are_hashed_beside_the_loop_and_beside_one_another(any_hasher):
+    hashing = asyncio.gather(*(any_hasher.hash(f"{PASSWORD} {n}") for n in range(4)))
+    turns = 0
+    while not hashing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100
+    verdicts = await asyncio.gather(*(any_hasher.verify(f"{PASSWORD} {n}", h) for n, h in enumerate(await hashing)))
+    assert all(verdict == Verdict(matches=True) for verdict in verdicts)
+
+
+async def test_R07_who_comes_when_every_place_is_taken_is_shed_at_once(new_hasher):
+    hasher = new_hasher(1, 2)
+    tasks = [asyncio.create_task(hasher.verify(PASSWORD, None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for attempt in (hasher.verify(PASSWORD, None), hasher.hash(PASSWORD)):
+        with pytest.raises(Overloaded) as shed:
+            await attempt
+        assert shed.value.retry_after >= 1
+    assert await asyncio.gather(*tasks) == [NO] * 3
+    assert await hasher.verify(PASSWORD, None) == NO  # there is room again
+
+
+async def test_R07_a_caller_that_gives_up_waiting_makes_room(new_hasher):
+    hasher = new_hasher(1, 1)
+    working, waiting = (asyncio.create_task(hasher.verify(PASSWORD, None)) for _ in range(2))
+    await asyncio.sleep(0)
+    for _ in range(20):
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        waiting = asyncio.create_task(hasher.verify(PASSWORD, None))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(working, waiting) == [NO] * 2
+
+
+# --------------------------------------------------------------------------------------------------------- Argon2's own
 
 
 def a_bcrypt_hash(password: bytes, prefix: str = "$2b$") -> str:
@@ -49,25 +152,10 @@ def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-# ------------------------------------------------------------------------------------------------------- our own hashes
-
-
-async def test_a_password_matches_its_own_hash_only(hasher):
-    stored = await hasher.hash(PASSWORD)
-    assert await hasher.verify(PASSWORD, stored) == Verdict(matches=True, outdated=False)
-    assert await hasher.verify(PASSWORD + " ", stored) == NO
-
-
 async def test_a_hash_is_argon2id_with_the_parameters_of_the_design(hasher):
     stored = await hasher.hash(PASSWORD)
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert stored != await hasher.hash(PASSWORD)
-
-
-async def test_the_same_keystrokes_match_on_every_system(hasher):
-    composed, parted = (unicodedata.normalize(form, "größere Fähre über Ål") for form in ("NFC", "NFD"))
-    assert composed != parted
-    assert (await hasher.verify(parted, await hasher.hash(composed))).matches
 
 
 async def test_a_hash_of_other_parameters_matches_and_is_outdated(hasher):
@@ -123,11 +211,6 @@ async def test_R22_what_comes_after_a_nul_counts(hasher, comparisons):
     assert await hasher.verify("abc\0def", a_bcrypt_hash(b"abc")) == NO
     assert await hasher.verify("\0", a_bcrypt_hash(b"")) == NO
     assert comparisons == ["bcrypt"] * 2
-
-
-async def test_R22_the_whole_password_counts_in_our_own_hashes(hasher):
-    stored = await hasher.hash("a" * 255 + "b")
-    assert not (await hasher.verify("a" * 255 + "c", stored)).matches
 
 
 SALT_AND_SUM = a_bcrypt_hash(b"any")[7:]
@@ -239,16 +322,6 @@ async def test_R07_who_comes_when_the_queue_is_full_is_shed_at_once(small, stage
     assert await small.verify("late", STORED) == NO
 
 
-async def test_R07_the_loop_goes_on_while_passwords_are_hashed(hasher):
-    hashing = asyncio.gather(*(hasher.hash(f"{PASSWORD} {n}") for n in range(4)))
-    turns = 0
-    while not hashing.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns > 100
-    await hashing
-
-
 async def test_R07_a_full_pool_has_threads_of_its_own(small, stage):
     tasks = [asyncio.create_task(small.verify(str(n), STORED)) for n in range(3)]
     await stage.until_begun(1)
@@ -323,8 +396,7 @@ async def test_a_caller_that_gives_up_while_the_pool_closes_is_cancelled_like_an
     await stage.until_begun(1)
     closing = asyncio.create_task(asyncio.to_thread(small.close))
     with pytest.raises(Unavailable):
-        while True:  # until the pool is closing
-            await small.verify("late", STORED)
+        await small.verify("late", STORED)  # refused as soon as the pool closes
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -160,6 +160,30 @@ async def test_a_task_inside_a_transaction_neither_shares_nor_inherits_it(databa
         await asyncio.create_task(database.ping())
 
 
+async def test_a_block_that_is_thrown_away_gives_its_connection_back(database, administrator):
+    async def lines():
+        async with database.transaction():
+            await database.execute(text("SELECT 1"))
+            yield
+
+    for _ in range(8):
+        thrown_away = lines()
+        await anext(thrown_away)
+        await thrown_away.aclose()
+    await database.ping()
+    assert await administrator.fetchval(f"SELECT count(*) {OTHERS} AND state LIKE 'idle in%'") == 0
+
+
+async def test_errors_do_not_show_what_was_to_be_stored(database):
+    store, user = PostgresStore.on(database), a_user(locale="very-secret")
+    async with database.transaction():
+        await store.users.add(user)
+    with pytest.raises(IntegrityError) as error:
+        async with database.transaction():
+            await store.users.add(user)
+    assert "very-secret" not in str(error.value)
+
+
 async def test_sessions_keep_the_time_of_the_core_wherever_the_server_stands(database):
     async with database.transaction():
         row = await database.row(text("SELECT current_setting('timezone') AS zone, current_user AS name"))

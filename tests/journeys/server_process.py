@@ -1,5 +1,6 @@
 """A real server in processes of its own, and what is left of them."""
 
+import itertools
 import os
 import re
 import shutil
@@ -22,6 +23,9 @@ ADMIN = "root@example.org"
 PASSWORD = "a long enough pass phrase"
 HEXWARD = Path(sys.executable).with_name("hexward")
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START", "TMPDIR")
+
+
+_starts = itertools.count(1)
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -53,6 +57,30 @@ class Server:
 
     def output(self) -> str:
         return self.log.read_text()
+
+    def last_line(self) -> str:
+        return [line for line in self.output().splitlines() if line.strip()][-1]
+
+    def wait_for_output(self, word: str, seconds: float = 10) -> str:
+        """What was printed, once the word is in it."""
+        deadline = time.monotonic() + seconds
+        while word not in self.output() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert word in self.output()
+        return self.output()
+
+    def shown_administrator(self) -> tuple[str, str]:
+        """E-mail address and password as the summary shows them."""
+        shown = self.output()
+        email = re.search(r"\S+@\S+", shown)
+        password = re.search(r"\b[a-z2-9]{6}(?:-[a-z2-9]{6}){3}\b", shown)
+        assert email, shown
+        assert password, shown
+        return email.group().strip("()\"',"), password.group()
+
+    def workers(self) -> set[int]:
+        """The processes that answer."""
+        return {pid for pid in _pids() if _parent(pid) == self.process.pid and "postgres" not in _command(pid)}
 
     def wait_until_ready(self, seconds: float = 30) -> float:
         """Until readiness answers 200; how long that took."""
@@ -98,7 +126,7 @@ class Server:
 def start(data_dir: Path, settings: Mapping[str, str] | None = None, *options: str) -> Server:
     """Start a server on that folder, with an administrator whose password is known."""
     port = free_port()
-    log = data_dir.with_name(data_dir.name + ".log")
+    log = data_dir.with_name(f"{data_dir.name}-{next(_starts)}.log")
     given = {
         "HEXWARD_PORT": str(port),
         "HEXWARD_DATA_DIR": str(data_dir),
@@ -172,3 +200,10 @@ def _alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state not in "ZX"
+
+
+def run(arguments: list[str], env: Mapping[str, str], stdin: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run one `hexward` command to its end."""
+    return subprocess.run(
+        [HEXWARD, *arguments], env=dict(env), input=stdin, capture_output=True, text=True, timeout=60, check=False
+    )

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jwt import PyJWS, PyJWTError
 
@@ -102,9 +102,13 @@ class JwtAccessTokens:
         return key
 
 
+SKEW = timedelta(seconds=5)
+"""How far the clocks of our own servers may be apart: a token from one is good at the others at once."""
+
+
 def _check_now(held: _Verified, now: datetime) -> None:
-    """No leeway: issuer and verifier are one."""
-    if not held.key.usable(now) or now < held.not_before:
+    """Leeway at the beginning only, for the clocks of our own servers; the end is the end."""
+    if not held.key.usable(now) or now < held.not_before - SKEW:
         raise _invalid()
     if now >= held.claims.expires_at:
         raise NotAuthenticated("the access token has expired", code="token_expired")

@@ -50,9 +50,9 @@ class PostgresAuditLog:
         if query.action is not None:
             statement = statement.where(table.c.action == _spelt_out(query.action.value))
         if query.since is not None:
-            statement = statement.where(table.c.at >= query.since, table.c.id >= _first_id(query.since - _SLACK))
+            statement = statement.where(table.c.at >= query.since, table.c.id >= _first_id(query.since, -_SLACK))
         if query.until is not None:
-            statement = statement.where(table.c.at < query.until, table.c.id < _first_id(query.until + _SLACK))
+            statement = statement.where(table.c.at < query.until, table.c.id < _first_id(query.until, _SLACK))
         statement = following(statement, None, table.c.id, query.after, descending=True)
         rows = await self.database.rows(statement.limit(query.limit + 1))
         items = [read_event(row) for row in rows[: query.limit]]
@@ -115,7 +115,7 @@ def _spelt_out(value: str) -> ColumnElement[Any]:
     return bindparam(None, value, literal_execute=True)
 
 
-def _first_id(moment: datetime) -> UUID:
-    """The smallest UUIDv7 (RFC 9562, 5.7) of a moment."""
-    millis = int(moment.timestamp() * 1000)
+def _first_id(moment: datetime, later: timedelta) -> UUID:
+    """The smallest UUIDv7 (RFC 9562, 5.7) of that much later than a moment, which may be any that can be written."""
+    millis = int((moment.timestamp() + later.total_seconds()) * 1000)
     return UUID(int=min(max(millis, 0), (1 << 48) - 1) << 80)

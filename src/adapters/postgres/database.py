@@ -76,6 +76,7 @@ class Database:
             pool_timeout=pool_timeout,
             pool_use_lifo=True,
             pool_reset_on_return=None,
+            hide_parameters=True,  # they are people's data, and errors reach logs
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
@@ -226,9 +227,10 @@ class _Transaction:
     async def _abandon(self, error: BaseException) -> None:
         """Roll back and give the connection back, also if the caller is cancelled (again) meanwhile."""
         try:
-            ending = asyncio.get_running_loop().create_task(self._roll_back())
-        except RuntimeError:  # the loop is gone, and its connections with it
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # it is gone, and its connections with it
             return
+        ending = loop.create_task(self._roll_back())
         self._database._endings.add(ending)
         ending.add_done_callback(self._database._endings.discard)
         if not isinstance(error, GeneratorExit):  # a coroutine that is thrown away may not wait

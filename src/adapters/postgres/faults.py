@@ -13,6 +13,8 @@ _PASSING_CLASSES = {
     "58",  # system error
 }
 _PASSING = {
+    "3F000",  # schema missing: not migrated yet, or emptied by somebody; readiness says so
+    "42P01",  # table missing: likewise
     "25006",  # read-only transaction: this server is no longer the primary
     "25P03",  # idle in transaction for too long
     "40001",  # serialization failure

@@ -37,6 +37,9 @@ WHERE n.nspname = 'hexward' AND c.relname = 'alembic_version'
 """
 
 
+_MAKE_ROOM = "SELECT hexward.ensure_audit_partitions(2)"  # this month's events and the next two months'
+
+
 def head() -> str:
     """The revision that this code needs."""
     return max(_revisions())
@@ -54,21 +57,22 @@ async def current(url: str) -> str | None:
 
 
 async def upgrade(owner_url: str, *, patience: float = 60.0) -> None:
-    """Bring the database to `head()`; another process that is doing it is waited for, up to `patience` seconds.
+    """Bring the database to `head()`, with partitions for what is to come.
+
+    Another process that is doing it is waited for, up to `patience` seconds.
 
     `owner_url` logs in as whoever owns the schema, or shall. Raises StartRefused, with everything as it was before.
     """
     try:
         connection = await connect(owner_url, settings=_SETTINGS)
         try:
-            if await _revision_of(connection) == head():
-                return
-            await _lock(connection, patience)
-            found = await _revision_of(connection)
-            if found == head():
-                return
-            await _require_fitting(connection, found)
-            await _run_alone(owner_url, _upgrade)
+            if await _revision_of(connection) != head():
+                await _lock(connection, patience)
+                found = await _revision_of(connection)
+                if found != head():
+                    await _require_fitting(connection, found)
+                    await _run_alone(owner_url, _upgrade)
+            await connection.execute(_MAKE_ROOM)
         finally:
             await hang_up(connection)  # which lets go of the lock
     except Unavailable as error:
@@ -201,13 +205,16 @@ def _differences(connection: Any) -> list[str]:
 
 def _reason(error: Unavailable) -> str:
     """The driver's own words: they name users and hosts, never a password."""
-    cause = error.__cause__
-    return str(cause) or type(cause).__name__ if cause is not None else error.message
+    return error.message if error.__cause__ is None else _first_line(error.__cause__)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _refusal(error: BaseException, url: str) -> StartRefused | None:
     """The sentence for a migration that the server did not let happen; None for any other error."""
-    state, words = state_of(error), str(cause_of(error)).strip() or type(error).__name__
+    state, words = state_of(error), _first_line(cause_of(error))
     if state == "42501":
         return StartRefused(
             f"the database login may not set up Hexward ({words}); as an administrator of {place(url)} run: "

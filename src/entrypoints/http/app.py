@@ -59,8 +59,8 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
     app = Litestar(
         [
             Router("/", route_handlers=[welcome, docs_page, openapi_document]),
-            DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
             DishkaRouter("/api/v1", route_handlers=list(API), middleware=[Settled()]),
+            DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
         ],
         exception_handlers=HANDLERS,
         request_class=StrictRequest,

@@ -74,7 +74,8 @@ class Envelope:
         try:
             await self._app(scope, receive, with_headers)
         finally:
-            log.info(
+            tell = log.debug if scope["path"].startswith("/health/") else log.info  # probes come every second
+            tell(
                 "request",
                 method=scope["method"],
                 path=scope["path"],

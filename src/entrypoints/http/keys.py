@@ -94,12 +94,11 @@ class KeysController(Controller):
 
 
 @get(
-    ["/oauth2/jwks", "/.well-known/jwks.json"],
+    "/oauth2/jwks",
     summary="Public keys",
     tags=["Keys"],
     security=[],
     media_type="application/jwk-set+json",
-    operation_id="jwks",
 )
 async def jwks(
     request: Request[Any, Any, Any], tokens: FromDishka[AccessTokens], clock: FromDishka[Clock]

@@ -147,6 +147,8 @@ def http_problem(request: Request[Any, Any, Any], error: HttpProblem) -> Respons
 def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """What Litestar refused: routes, methods, parameters, sizes. Its details are replaced, for they echo input."""
     status = error.status_code
+    if status >= 500:
+        return unexpected_problem(request, error)
     headers = {k: v for k, v in (error.headers or {}).items() if k.lower() in {"allow", "retry-after"}}
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [

@@ -1,0 +1,78 @@
+"""Can a guesser tell unknown, known and bcrypt accounts apart by time? Area under the curve: 0.5 means no."""
+
+import asyncio
+import itertools
+import time
+
+import asyncpg
+import bcrypt
+import httpx
+
+from benchmarks.table import row, spread
+from entrypoints.wiring import EmbeddedPostgres
+from journeys.server_process import Server, a_server
+
+TRIES = 200
+AT_ONCE = 4
+ACCOUNTS = TRIES // 4  # four tries each: one more would be slowed down, for all kinds alike
+
+
+async def run() -> None:
+    """Print the area for each pair of kinds."""
+    with a_server({"HEXWARD_LOG_LEVEL": "error"}) as server:
+        names = _accounts(server)
+        await _make_foreign(server)
+        times: dict[str, list[float]] = {kind: [] for kind in names}
+        tries = [
+            (kind, name)
+            for _ in range(4)
+            for pair in zip(*[[(k, n) for n in names[k]] for k in names], strict=True)
+            for kind, name in pair
+        ]  # noqa: E501  # kinds in turn, so that drift of the machine hits all alike
+        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+            for batch in itertools.batched(tries, AT_ONCE):
+                for kind, seconds in await asyncio.gather(*(_try(client, *one) for one in batch)):
+                    times[kind].append(seconds * 1000)
+    for kind, values in times.items():
+        row(f"wrong password, {kind} account", **spread(values))
+    for one, other in itertools.combinations(times, 2):
+        row(f"{one} against {other}", area=f"{area(times[one], times[other]):.3f}")
+
+
+def area(first: list[float], second: list[float]) -> float:
+    """The chance that a value of the first is greater than one of the second (Mann-Whitney)."""
+    greater = sum((a > b) + 0.5 * (a == b) for a in first for b in second)
+    return greater / (len(first) * len(second))
+
+
+async def _try(client: httpx.AsyncClient, kind: str, email: str) -> tuple[str, float]:
+    began = time.monotonic()
+    answer = await client.post("/api/v1/auth/login", json={"email": email, "password": "not the right pass phrase"})
+    if answer.status_code != 401:
+        raise RuntimeError(f"unexpected answer {answer.status_code}")
+    return kind, time.monotonic() - began
+
+
+def _accounts(server: Server) -> dict[str, list[str]]:
+    with server.client() as client:
+        headers = server.login(client)
+        names = {kind: [f"{kind}{i}@example.org" for i in range(ACCOUNTS)] for kind in ("unknown", "known", "bcrypt")}
+        for email in names["known"] + names["bcrypt"]:
+            body = {"email": email, "password": "a long enough pass phrase"}
+            while client.post("/api/v1/users", headers=headers, json=body).status_code == 503:
+                time.sleep(0.1)
+    return names
+
+
+async def _make_foreign(server: Server) -> None:
+    cluster = EmbeddedPostgres(server.data_dir).attach()
+    if cluster is None:
+        raise RuntimeError("the server's database is not there")
+    foreign = bcrypt.hashpw(b"a long enough pass phrase", bcrypt.gensalt(12)).decode()
+    connection = await asyncpg.connect(cluster.url("hexward_owner"))
+    await connection.execute(
+        "UPDATE hexward.password_credentials SET hash = $1 WHERE user_id IN "
+        "(SELECT id FROM hexward.users WHERE email LIKE 'bcrypt%')",
+        foreign,
+    )
+    await connection.close()

@@ -1,0 +1,65 @@
+"""How long from the command to the first answer, from nothing and on an existing data folder, and how long to stop."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from benchmarks.table import row
+from journeys.server_process import Server, a_place, gone, start
+
+TIMES = 3
+
+
+def _first_answer(server: Server) -> float:
+    began = time.monotonic()
+    while True:
+        try:
+            if httpx.get(f"{server.url}/health/ready", timeout=2).status_code == 200:
+                return time.monotonic() - began
+        except httpx.TransportError:
+            time.sleep(0.005)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def _round(data_dir: Path) -> tuple[float, float, float, float]:
+    server = start(data_dir)
+    nothing = _first_answer(server)
+    server.stop()
+    server = start(data_dir)
+    existing = _first_answer(server)
+    stop = _timed(server.stop)
+    server = start(data_dir)
+    _first_answer(server)
+    family = server.family()
+    server.process.send_signal(signal.SIGKILL)
+    killed = _timed(lambda: gone(family, 10))
+    server.process.wait()
+    return nothing, existing, stop, killed
+
+
+async def run() -> None:
+    """Print minimum and maximum of several rounds."""
+    bare = [_timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(TIMES)]
+    row("reference: an empty Python process", seconds=f"{min(bare):.2f} to {max(bare):.2f}")
+    rounds = []
+    for _ in range(TIMES):
+        with a_place() as data_dir:
+            rounds.append(_round(data_dir))
+    names = (
+        "first answer, from nothing",
+        "first answer, existing data folder",
+        "SIGTERM to the end",
+        "kill -9 to no process left",
+    )
+    for name, times in zip(names, zip(*rounds, strict=True), strict=True):
+        row(name, seconds=f"{min(times):.2f} to {max(times):.2f}")
