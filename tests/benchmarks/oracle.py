@@ -28,7 +28,7 @@ async def run() -> None:
             for _ in range(4)
             for pair in zip(*[[(k, n) for n in names[k]] for k in names], strict=True)
             for kind, name in pair
-        ]  # noqa: E501  # kinds in turn, so that drift of the machine hits all alike
+        ]  # kinds in turn, so that drift of the machine hits all alike
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
             for batch in itertools.batched(tries, AT_ONCE):
                 for kind, seconds in await asyncio.gather(*(_try(client, *one) for one in batch)):
