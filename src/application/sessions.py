@@ -99,32 +99,26 @@ class IssueTokens:
 
 
 FLOOR = 0.35
-"""Seconds that a failed sign-in takes at least."""
+"""Seconds that a failed comparison takes at least."""
+LONGEST_FLOOR = 2.0
 
 
 class Floor:
-    """Failed sign-ins all take the same time: at least `least`, and longer than any comparison seen so far.
+    """Failed comparisons all take the same time: at least `FLOOR`, and longer than any seen lately.
 
     A foreign hash (bcrypt) costs several times ours; without the floor, time tells which accounts have one, and
-    which exist at all (PARITY R07).
+    which exist at all (PARITY R07). Waiting for a thread is not part of it: that tells of others, not of the account.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._least = FLOOR
+        self._seconds = FLOOR
 
-    def start(self) -> float:
-        """The moment to measure from."""
-        return self._clock.monotonic()
-
-    def compared(self, began: float, queued: bool = False) -> None:
-        """Learn from how long a comparison took when nobody waited, so that a slower machine raises the floor."""
-        if not queued:
-            self._least = min(max(self._least, 1.25 * (self._clock.monotonic() - began)), 2.0)
-
-    async def reached(self, began: float) -> None:
-        """Wait until the floor is reached."""
-        await self._clock.sleep(max(0.0, began + self._least - self._clock.monotonic()))
+    async def fill_up(self, spent: float) -> None:
+        """Wait for what is missing after a comparison that took `spent` seconds, and learn from it."""
+        # what was learned from a slow moment fades away again, by a fiftieth with every failure
+        self._seconds = min(max(FLOOR, 0.98 * self._seconds, 1.5 * spent), LONGEST_FLOOR)
+        await self._clock.sleep(max(0.0, self._seconds - spent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +149,15 @@ class SignIn:
         """
         if not self.enabled:
             raise Forbidden("first-party sign-in is turned off", code="first_party_sign_in_off")
-        began = self.floor.start()
         key = self.ring.account_key(identifier)
         user, stored = await self._look_up(identifier, key)
-        fresh_hash = await self._compare(user, stored, password)
+        fresh_hash, spent = await self._compare(user, stored, password)
         family: tuple[Family, Session, Client, Facts] | None = None
         if user is not None and stored is not None and fresh_hash is not None:
             family = await self._open_session(user, stored, fresh_hash, key, origin)
         if family is None:
             await self._count_failure(user, key, origin)
-            await self.floor.reached(began)
+            await self.floor.fill_up(spent)
             raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
         return await self.issue(*family, self.clock.now())
 
@@ -180,14 +173,17 @@ class SignIn:
             stored = await self.credentials.password(user.id) if user else None
         return user, stored
 
-    async def _compare(self, user: User | None, stored: PasswordCredential | None, password: str) -> str | None:
-        """The hash to keep if the password is right (fresh where the stored one is outdated), else None."""
+    async def _compare(
+        self, user: User | None, stored: PasswordCredential | None, password: str
+    ) -> tuple[str | None, float]:
+        """The hash to keep if the password is right (fresh where the stored one is outdated), else None; and how long
+        the comparison took."""
         if len(password) > PASSWORD_MAX:  # refused before hashing: no account can have it
-            return None
+            return None, 0.0
         verdict = await self.hasher.verify(password, stored.hash if stored else None)
         if not verdict.matches or stored is None or user is None or user.status is not UserStatus.ACTIVE:
-            return None
-        return await self.hasher.hash(password) if verdict.outdated else stored.hash
+            return None, verdict.seconds
+        return await self.hasher.hash(password) if verdict.outdated else stored.hash, verdict.seconds
 
     async def _open_session(
         self, user: User, compared: PasswordCredential, fresh_hash: str, key: bytes, origin: Origin

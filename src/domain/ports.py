@@ -9,7 +9,7 @@ by code point; names are compared as `email_key` folds them.
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -393,10 +393,12 @@ class ChangeFeed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a password matched, and whether its hash should be replaced by a fresh one."""
+    """Whether a password matched, whether its hash should be replaced by a fresh one, and how many seconds the
+    comparison itself took, without waiting for its turn (0: not told)."""
 
     matches: bool
     outdated: bool = False
+    seconds: float = field(default=0.0, compare=False)
 
 
 class PasswordHasher(Protocol):
