@@ -1,0 +1,1 @@
+"""The command `hexward`: one module a command group, imported only when it is used."""
