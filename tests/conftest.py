@@ -44,9 +44,8 @@ async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Any, Ca
 @asynccontextmanager
 async def _postgres(version: int) -> AsyncIterator[tuple[Any, Callable[[], ChangeFeed]]]:
     # imported late, so that tests on memory alone load no driver and start no server
-    from adapters.postgres.store import PostgresStore  # noqa: PLC0415  # see above
-
     from adapters.postgres.database import Database  # noqa: PLC0415  # see above
+    from adapters.postgres.store import PostgresStore  # noqa: PLC0415  # see above
     from contracts.postgres_cluster import start_cluster  # noqa: PLC0415  # see above
 
     cluster = start_cluster(version)

@@ -83,6 +83,14 @@ def username_key(username: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
 
+def is_id(text: str) -> bool:
+    """Whether the text is an id as Hexward writes them; a username of 32 hexadecimal digits is none."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
 def parse_email(text: str, pointer: str = "/email") -> str:
     """An address from input, as typed; raises Invalid.
 

@@ -8,16 +8,20 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from dishka import AsyncContainer
 
 from domain.errors import NotFound, StartRefused
 from domain.policies import Actor, Origin
 from domain.ports import Clock, Roles, Transaction, Users
+from domain.users import UserId, is_id
 from entrypoints.settings import Settings, load
 from entrypoints.wiring import EmbeddedPostgres, Place, default_data_dir, prepare_data_dir
 
 MASTER_KEY_FILE = "master.key"
+CLUSTER_FOLDER = "postgres"
+"""In the data folder, once the embedded database has been created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,12 @@ def opened(settings: Settings, *, serving: bool = False) -> Iterator[Ground]:
         yield Ground(settings, Place(service_url, master_key(settings)), owner_url, None)
         return
     prepare_data_dir(settings.data_dir)
+    key = master_key(settings)  # before the cluster, so that a cluster without a key means that the key was lost
     postgres = EmbeddedPostgres(settings.data_dir)
     cluster = None if serving else postgres.attach()
     try:
         cluster = cluster or postgres.start()
-        place = Place(cluster.url("hexward_service"), master_key(settings))
+        place = Place(cluster.url("hexward_service"), key)
         yield Ground(settings, place, cluster.url("hexward_owner"), postgres if serving else None)
     finally:
         postgres.stop()
@@ -68,6 +73,8 @@ def master_key(settings: Settings) -> bytes:
     if settings.master_key is not None:
         return settings.master_key.reveal()
     path = settings.data_dir / MASTER_KEY_FILE
+    if not path.exists() and (settings.data_dir / CLUSTER_FOLDER).is_dir():
+        raise StartRefused(f"The master key {path} is gone; restore it from a backup, or set HEXWARD_MASTER_KEY.")
     with contextlib.suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -91,11 +98,18 @@ async def operator(container: AsyncContainer, as_user: str | None = None) -> Act
     users, transaction = await container.get(Users), await container.get(Transaction)
     async with transaction():
         rules = await roles.rules()
-        user = await users.by_login(as_user) if as_user is not None else None
-        facts = await users.facts(user.id) if user is not None else None
+        id = None if as_user is None else await _user_id(users, as_user)
+        facts = None if id is None else await users.facts(id)
     if as_user is not None and facts is None:
         raise NotFound(f"--as {as_user}: there is no such user")
     return Actor.operator(_system_user(), rules, clock.now(), Origin(door="command"), facts)
+
+
+async def _user_id(users: Users, named: str) -> UserId | None:
+    if is_id(named):
+        return UserId(UUID(named))
+    user = await users.by_login(named)
+    return None if user is None else user.id
 
 
 def _system_user() -> str:

@@ -1,13 +1,14 @@
 """The supervisor: it owns the workers and the embedded database, and they end with it, however it ends."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,36 @@ def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | N
             target=_announce_when_up, args=(settings, partial(announce, ground, first), began), daemon=True
         )
         server.on_startup(waiter.start)
-        server.serve(target_loader=partial(_worker_app, ground, os.getpid()), wrap_loader=False)
+        with _database_watched(ground):
+            server.serve(target_loader=partial(_worker_app, ground, os.getpid()), wrap_loader=False)
+
+
+@contextlib.contextmanager
+def _database_watched(ground: Ground) -> Iterator[None]:
+    """Stop serving when the embedded PostgreSQL ends by itself, and raise StartRefused: whoever restarts us restarts
+    both, which is simpler and surer than workers whose database changed under them."""
+    postgres = ground.embedded
+    if postgres is None:
+        yield
+        return
+    over, lost = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if not postgres.running():
+                lost.set()
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, name="database-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+    if lost.is_set():
+        raise StartRefused(
+            f"The embedded PostgreSQL ended by itself; see the log in {ground.settings.data_dir}, and start again."
+        )
 
 
 async def bring_up(ground: Ground) -> FirstAdministrator | None:

@@ -22,9 +22,10 @@ from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFai
 from adapters.postgres.database import Database
 from adapters.postgres.embedded import EmbeddedPostgres, database_account, default_data_dir
 from adapters.postgres.embedded import prepare_data_dir as _prepare_data_dir
+from adapters.postgres.inspection import ServerFacts, server_facts
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
-from adapters.postgres.migrate import check, upgrade
+from adapters.postgres.migrate import check, current, upgrade
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
@@ -99,10 +100,13 @@ from entrypoints.settings import Settings
 __all__ = [
     "EmbeddedPostgres",
     "Place",
+    "ServerFacts",
     "check",
+    "current",
     "default_data_dir",
     "end_with_parent",
     "prepare_data_dir",
+    "server_facts",
     "upgrade",
     "wire",
 ]

@@ -34,7 +34,7 @@ async def run() -> None:
         for n in range(TRIALS // 3):
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE query LIKE '%pg_visible_in_snapshot%' OR query LIKE 'LISTEN%'"
+                "WHERE pid <> pg_backend_pid() AND (query LIKE '%pg_visible_in_snapshot%' OR query LIKE 'LISTEN%')"
             )
             cut.append(_trial(first, second, TRIALS + n))
         row("likewise, the feed's connection just killed", **spread(cut))

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from contracts.postgres_cluster import start_cluster
-from entrypoints.cli.database import revision
 from entrypoints.cli.main import root
+from entrypoints.wiring import current
 from journeys.server_process import ADMIN, HEXWARD, a_place, a_server, environment, free_port, run
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres]
@@ -158,7 +158,7 @@ def test_a_database_of_somebody_elses_is_examined_too(place):
         assert "revision none" in behind.stdout
         assert command("doctor", "--json", **env).exit_code == 1
         assert "from nothing to revision" in command("db", "upgrade", **env).stdout
-        assert asyncio.run(revision(cluster.service_url(name))) == asyncio.run(revision(cluster.owner_url(name)))
+        assert asyncio.run(current(cluster.service_url(name))) == asyncio.run(current(cluster.owner_url(name)))
         done = command("doctor", "--json", **env)
         assert levels(done)["audit trail"] == levels(done)["schema"] == levels(done)["database"] == "ok"
         as_owner = command("doctor", "--json", **{**env, "HEXWARD_DATABASE_URL": cluster.owner_url(name)})

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,6 @@ from domain.errors import DomainError, Invalid
 from domain.keys import KeyUse
 from entrypoints.cli import checks
 from entrypoints.cli.checks import Level
-from entrypoints.cli.database import Facts
 from entrypoints.cli.desk import is_id
 from entrypoints.cli.frame import Command, confirm, visible
 from entrypoints.cli.kinds import Moment
@@ -24,6 +25,7 @@ from entrypoints.cli.output import put_table
 from entrypoints.cli.reference import reference_page
 from entrypoints.cli.serve import as_data, as_text
 from entrypoints.settings import load
+from entrypoints.wiring import ServerFacts
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -299,7 +301,7 @@ def test_the_summary_of_a_later_start_on_another_database_shows_no_secret():
     assert "geheim" not in shown
     assert "PostgreSQL at db.example.org:5433/id" in shown
     assert "https://id.example.org" in shown
-    assert "curl -s http://[::1]:8000/health/ready" in shown
+    assert "curl -s 'http://[::1]:8000/health/ready'" in shown
 
 
 def told(**facts):
@@ -311,7 +313,7 @@ def told(**facts):
         "service_may": [],
         "login_may": [],
     }
-    return Facts(**{**given, **facts})
+    return ServerFacts(**{**given, **facts})
 
 
 @pytest.mark.parametrize(
@@ -350,6 +352,45 @@ def test_the_doctor_warns_of_a_public_address_without_encryption(url, level):
 def test_the_doctor_warns_before_the_disk_is_full(monkeypatch, free, level):
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
     assert checks.free_space(Path("/")).level is level
+
+
+@pytest.fixture
+def answering():
+    """Something on a port that answers every question with what it is told to."""
+    told = {}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(told["status"])
+            self.end_headers()
+            self.wfile.write(told["body"])
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port, told
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "level", "said"),
+    [
+        (200, b'{"status": "ok", "failing": []}', Level.OK, "ready"),
+        (503, b'{"status": "failing", "failing": ["change_feed"]}', Level.PROBLEM, "change_feed"),
+        (200, b"<html>", Level.WARNING, "is not Hexward"),
+        (404, b"[]", Level.WARNING, "is not Hexward"),
+    ],
+)
+def test_the_doctor_asks_what_listens_on_the_port(answering, status, body, level, said):
+    port, told = answering
+    told.update(status=status, body=body)
+    found = checks.server(load({"HEXWARD_PORT": str(port)}, Path("/")))
+    assert found.level is level
+    assert said in found.message
 
 
 def test_the_doctor_misses_a_key_that_is_not_there():

@@ -108,6 +108,21 @@ def test_a_killed_worker_is_replaced(place):
         server.stop()
 
 
+def test_a_server_whose_embedded_database_is_killed_stops_with_a_sentence_and_starts_again(place):
+    server = start(place)
+    server.wait_until_ready()
+    family = server.family()
+    os.kill(EmbeddedPostgres(place).attach().pid, signal.SIGKILL)
+    assert server.process.wait(20) == 1
+    assert "PostgreSQL ended" in server.last_line()
+    assert gone(family, 3.0) == set()
+    again = start(place)
+    try:
+        again.wait_until_ready()
+    finally:
+        again.stop()
+
+
 def test_a_second_start_on_the_same_folder_is_refused_and_disturbs_nobody(place):
     server = start(place)
     try:

@@ -37,6 +37,7 @@ WHERE n.nspname = 'hexward' AND c.relname = 'alembic_version'
 """
 
 
+_SERVICE_ROLE = "hexward_service"  # as in tables.py, which is slow to import
 _MAKE_ROOM = "SELECT hexward.ensure_audit_partitions(2)"  # this month's events and the next two months'
 
 
@@ -92,7 +93,7 @@ async def check(url: str) -> Sequence[str]:
     found = await current(url)
     if found != head():
         return [f"the schema is at revision {found or 'none'} and this Hexward needs {head()}; run: hexward db upgrade"]
-    return await _run(url, _differences)
+    return await _run(url, _differences, as_service=True)
 
 
 def _revisions() -> set[str]:
@@ -104,7 +105,7 @@ async def _revision_of(connection: Any) -> str | None:
     if table is None:
         return None
     if not table["readable"]:  # a login that may act as the service and does not inherit what that may do
-        await connection.execute("SET ROLE hexward_service")
+        await connection.execute(f"SET ROLE {_SERVICE_ROLE}")
     revision: str | None = await connection.fetchval("SELECT version_num FROM hexward.alembic_version")
     return revision
 
@@ -143,13 +144,13 @@ async def _run_alone(url: str, work: Callable[[Any], None]) -> None:
         _alone.release()
 
 
-async def _run[T](url: str, work: Callable[[Any], T]) -> T:
-    """Run synchronous work on one connection, in one transaction."""
+async def _run[T](url: str, work: Callable[[Any], T], *, as_service: bool = False) -> T:
+    """Run synchronous work on one connection, in one transaction; `as_service` where a plain login may do less."""
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415  # slow, and rarely needed
     from sqlalchemy.pool import NullPool  # noqa: PLC0415  # likewise
 
     async def opened() -> Any:
-        return await connect(url, settings=_SETTINGS)
+        return await connect(url, settings=_SETTINGS, role=_SERVICE_ROLE if as_service else None)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=opened, poolclass=NullPool)
     try:

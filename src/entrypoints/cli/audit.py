@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from domain.ports import Page
-from entrypoints.cli.desk import Desk, at_desk, is_id
+from domain.users import is_id
+from entrypoints.cli.desk import Desk, at_desk
 from entrypoints.cli.frame import Group
 from entrypoints.cli.kinds import Moment
 from entrypoints.cli.output import Position, Span, put_page, span_options

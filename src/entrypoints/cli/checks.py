@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from domain.errors import DomainError, StartRefused
 from entrypoints.cli.address import base_url, reachable_host
-from entrypoints.cli.database import Facts
 from entrypoints.cli.desk import has_database, opened_in_turn
 from entrypoints.settings import Settings
+from entrypoints.wiring import ServerFacts, server_facts
 
 OLDEST_SERVER = 150000  # PostgreSQL 15
 SKEW_DOUBTFUL, SKEW_WRONG = timedelta(seconds=2), timedelta(seconds=30)
@@ -148,10 +148,9 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 async def _in_database(ground: Any) -> list[Finding]:
-    from entrypoints.cli.database import facts
     from entrypoints.wiring import check
 
-    told = await facts(ground.place.database_url, datetime.now(UTC))
+    told = await server_facts(ground.place.database_url, datetime.now(UTC))
     found = [server_version(told), clock(told)]
     problems = await check(ground.owner_url)
     if problems:
@@ -160,7 +159,7 @@ async def _in_database(ground: Any) -> list[Finding]:
     return [*found, *await _keys(ground)]
 
 
-def server_version(told: Facts) -> Finding:
+def server_version(told: ServerFacts) -> Finding:
     """PostgreSQL 15 or newer."""
     if told.version >= OLDEST_SERVER:
         return Finding("database", Level.OK, f"PostgreSQL {told.version_text} answers")
@@ -168,7 +167,7 @@ def server_version(told: Facts) -> Finding:
     return Finding("database", Level.PROBLEM, problem, "upgrade the server to PostgreSQL 15 or newer")
 
 
-def clock(told: Facts) -> Finding:
+def clock(told: ServerFacts) -> Finding:
     """What one machine stores, the other compares with its own time."""
     apart = abs(told.ahead)
     level = Level.PROBLEM if apart > SKEW_WRONG else Level.WARNING if apart > SKEW_DOUBTFUL else Level.OK
@@ -176,7 +175,7 @@ def clock(told: Facts) -> Finding:
     return Finding("clock", level, f"{apart.total_seconds():.2f} s apart from the database's", remedy)
 
 
-def audit_trail(told: Facts) -> Finding:
+def audit_trail(told: ServerFacts) -> Finding:
     """Append-only, by rights of the database and not by good intentions."""
     if told.service_may:
         rights = ", ".join(told.service_may)

@@ -57,16 +57,16 @@ def check() -> None:
 
 
 async def _upgraded(url: str) -> tuple[str | None, str | None]:
-    from entrypoints.cli.database import revision
+    from entrypoints.wiring import current
     from entrypoints.wiring import upgrade as migrate
 
-    before = await revision(url)
+    before = await current(url)
     await migrate(url)
-    return before, await revision(url)
+    return before, await current(url)
 
 
 async def _compared(url: str) -> tuple[str | None, Sequence[str]]:
-    from entrypoints.cli.database import revision
     from entrypoints.wiring import check as compare
+    from entrypoints.wiring import current
 
-    return await revision(url), await compare(url)
+    return await current(url), await compare(url)

@@ -11,12 +11,9 @@ from uuid import UUID
 
 from domain.errors import NotFound, StartRefused
 from domain.policies import Actor
-from domain.users import UserId
+from domain.users import UserId, is_id
 from entrypoints.cli.frame import acting_user
 from entrypoints.settings import Settings
-
-CLUSTER_FOLDER = "postgres"
-"""In the data folder, once the embedded database has been created."""
 
 START_FIRST = "run hexward serve first"
 
@@ -46,20 +43,12 @@ class Desk:
             raise NotFound(f"there is no user {named}") from None
 
 
-def is_id(text: str) -> bool:
-    """Whether it is a user's id as Hexward writes them; a username of 32 hexadecimal digits is none."""
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
-
-
 def at_desk[T](work: Callable[[Desk], Awaitable[T]]) -> T:
     """What `work` returns. The installation is closed again by then, also one that had to be started for it.
 
     Raises StartRefused for settings that are wrong and an installation whose first start is still to come.
     """
-    from entrypoints.ground import read_settings
+    from entrypoints.ground import operator, read_settings
 
     settings = read_settings()
     if not has_database(settings):
@@ -67,7 +56,7 @@ def at_desk[T](work: Callable[[Desk], Awaitable[T]]) -> T:
     as_user = acting_user()
 
     async def worked(container: Any) -> T:
-        return await work(Desk(container, await _actor(container, as_user)))
+        return await work(Desk(container, await operator(container, as_user)))
 
     with opened_in_turn(settings) as ground:
         return asyncio.run(_wired(ground, worked))
@@ -94,6 +83,8 @@ def opened_in_turn(settings: Settings) -> Iterator[Any]:
 
 def has_database(settings: Settings) -> bool:
     """Whether there is one to open: a command must not create an empty one just to find nothing in it."""
+    from entrypoints.ground import CLUSTER_FOLDER
+
     return settings.database_url is not None or (settings.data_dir / CLUSTER_FOLDER).is_dir()
 
 
@@ -120,14 +111,3 @@ async def _require_prepared(container: Any) -> None:
         installation = await (await container.get(Installations)).read()
     if installation.prepared_at is None:
         raise StartRefused(f"this installation has not had its first start; {START_FIRST}", code="not_prepared")
-
-
-async def _actor(container: Any, as_user: str | None) -> Actor:
-    from domain.ports import Transaction, Users
-    from entrypoints.ground import operator
-
-    if as_user is not None and is_id(as_user):
-        async with (await container.get(Transaction))():
-            user = await (await container.get(Users)).find(UserId(UUID(as_user)))
-        as_user = user.email if user is not None else as_user
-    return await operator(container, as_user)

@@ -122,19 +122,10 @@ def put_page[T](
 ) -> None:
     """A list: a table, or `{"items": [...], "next_cursor": ...}`. Says so where it goes on."""
     if wants_json():
-        put_json({"items": [reply(item) for item in page.items], "next_cursor": _cursor(page.after, order)})
+        from entrypoints.http.paging import next_cursor
+
+        put_json({"items": [reply(item) for item in page.items], "next_cursor": next_cursor(page.after, order)})
         return
     put_table(heads, map(row, page.items))
     if page.after is not None:
         click.echo(f"These are the first {len(page.items)}; --limit or --all shows more.", err=True)
-
-
-def _cursor(after: Position, order: str) -> str | None:
-    """As the API makes them, so that either can go on where the other ended."""
-    import base64
-
-    import msgspec
-
-    if after is None:
-        return None
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode((order, *after))).rstrip(b"=").decode()

@@ -199,25 +199,15 @@ def _at(scope: str) -> str:
 
 
 def _reply(role: Any) -> Any:
-    from entrypoints.http.roles import RoleReply
+    from entrypoints.http.roles import role_reply
 
-    permissions = [str(permission) for permission in sorted(role.permissions)]
-    return RoleReply(role.name, role.description, permissions, sorted(role.parents), role.built_in)
+    return role_reply(role)
 
 
 def _grant_reply(grant: Any) -> Any:
-    from entrypoints.http.roles import GrantReply, Subject
+    from entrypoints.http.roles import grant_reply
 
-    return GrantReply(
-        id=grant.id,
-        subject=Subject(grant.user_id),
-        role=grant.role,
-        scope=str(grant.scope),
-        starts_at=grant.starts_at,
-        expires_at=grant.expires_at,
-        granted_by=grant.granted_by,
-        created_at=grant.created_at,
-    )
+    return grant_reply(grant)
 
 
 def _put(role: Any, done: str | None = None) -> None:

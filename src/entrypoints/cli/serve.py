@@ -106,8 +106,8 @@ def as_text(told: dict[str, Any], elsewhere: bool) -> str:
 def _line_to_try(address: str, administrator: dict[str, Any] | None) -> str:
     """For a shell, as it is: a sign-in after the first start, and a question that needs none after any other."""
     if administrator is None:
-        return f"curl -s {address}/health/ready"
-    post = f"curl -s {address}/api/v1/auth/login -H 'Content-Type: application/json' -d"
+        return f"curl -s {shlex.quote(f'{address}/health/ready')}"
+    post = f"curl -s {shlex.quote(f'{address}/api/v1/auth/login')} -H 'Content-Type: application/json' -d"
     if administrator["password"] is not None:
         return f"{post} {shlex.quote(json.dumps(administrator))}"
     email = json.dumps(json.dumps(administrator["email"]))[1:-1].replace("$", "\\$").replace("`", "\\`")

@@ -47,15 +47,20 @@ def position(cursor: str | None, order: str) -> tuple[str, UUID] | None:
     return found.key, found.id
 
 
+def next_cursor(after: tuple[str, UUID] | None, order: str) -> str | None:
+    """Where the next page begins, as callers hold it; None at the end."""
+    if after is None:
+        return None
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(_Position(order, *after))).rstrip(b"=").decode()
+
+
 def listing[T, R](
     request: Request[Any, Any, Any], page: Page[T], order: str, reply: Callable[[T], R]
 ) -> Response[Listing[R]]:
     """The page as a response, with a `next` link (RFC 8288) that keeps the other parameters."""
-    cursor = None
     headers = {}
-    if page.after is not None:
-        raw = msgspec.msgpack.encode(_Position(order, *page.after))
-        cursor = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    cursor = next_cursor(page.after, order)
+    if cursor is not None:
         kept = [(k, v) for k, v in parse_qsl(request.scope["query_string"].decode("latin-1")) if k != "cursor"]
         headers["Link"] = f'<{request.scope["path"]}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
     return Response(Listing([reply(item) for item in page.items], cursor), headers=headers)

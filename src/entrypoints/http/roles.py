@@ -112,17 +112,19 @@ class GrantCreation(msgspec.Struct, forbid_unknown_fields=True):
     expires_at: Moment | None = None
 
 
-def _role_reply(role: Role) -> RoleReply:
+def role_reply(role: Role) -> RoleReply:
+    """The role as callers see it."""
     return RoleReply(
         role.name, role.description, [str(p) for p in sorted(role.permissions)], sorted(role.parents), role.built_in
     )
 
 
 def _one_role(role: Role, status: int = 200, headers: dict[str, str] | None = None) -> Response[RoleReply]:
-    return Response(_role_reply(role), status_code=status, headers={**etag(role.version), **(headers or {})})
+    return Response(role_reply(role), status_code=status, headers={**etag(role.version), **(headers or {})})
 
 
-def _grant_reply(grant: Grant) -> GrantReply:
+def grant_reply(grant: Grant) -> GrantReply:
+    """The grant as callers see it."""
     return GrantReply(
         grant.id,
         Subject(grant.user_id),
@@ -144,7 +146,7 @@ class RolesController(Controller):
     @get("/", summary="List roles", responses=described(401, 403, 503))
     async def list_roles(self, actor: FromDishka[Actor], roles: FromDishka[ListRoles]) -> Response[Listing[RoleReply]]:
         """All roles, by name."""
-        return Response(Listing([_role_reply(r) for r in await roles(actor)], None))
+        return Response(Listing([role_reply(r) for r in await roles(actor)], None))
 
     @post("/", status_code=201, summary="Define a role", responses=described(400, 401, 403, 409, 422, 503))
     async def define_role(
@@ -230,7 +232,7 @@ class GrantsController(Controller):
             limit,
             position(cursor, "grants"),
         )
-        return listing(request, await grants(actor, query), "grants", _grant_reply)
+        return listing(request, await grants(actor, query), "grants", grant_reply)
 
     @post("/", status_code=201, summary="Grant a role", responses=described(400, 401, 403, 404, 409, 422, 503))
     async def create_grant(
@@ -240,14 +242,14 @@ class GrantsController(Controller):
         made = await grant(
             actor, UserId(data.subject.id), data.role, Scope.parse(data.scope), data.starts_at, data.expires_at
         )
-        return Response(_grant_reply(made), status_code=201, headers={"Location": f"/api/v1/grants/{made.id}"})
+        return Response(grant_reply(made), status_code=201, headers={"Location": f"/api/v1/grants/{made.id}"})
 
     @get("/{grant_id:uuid}", summary="Show a grant", responses=described(401, 403, 404, 503))
     async def show_grant(
         self, grant_id: FromPath[UUID], actor: FromDishka[Actor], grants: FromDishka[ListGrants]
     ) -> GrantReply:
         """One grant."""
-        return _grant_reply(await grants.one(actor, GrantId(grant_id)))
+        return grant_reply(await grants.one(actor, GrantId(grant_id)))
 
     @delete("/{grant_id:uuid}", status_code=204, summary="Revoke a grant", responses=described(401, 403, 404, 409, 503))
     async def revoke_grant(
@@ -275,7 +277,7 @@ class UserRolesController(Controller):
     ) -> Response[Listing[GrantReply]]:
         """At every scope, also those that have not begun."""
         query = GrantQuery((), UserId(user_id), None, limit, position(cursor, "grants"))
-        return listing(request, await grants(actor, query), "grants", _grant_reply)
+        return listing(request, await grants(actor, query), "grants", grant_reply)
 
     @put("/{role:str}", summary="Grant a role to a user", responses=described(400, 401, 403, 404, 409, 422, 503))
     async def put_user_role(
@@ -292,7 +294,7 @@ class UserRolesController(Controller):
         made = await grant(
             actor, UserId(user_id), role, Scope.parse(at), times.starts_at, times.expires_at, replacing=True
         )
-        return _grant_reply(made)
+        return grant_reply(made)
 
     @delete(
         "/{role:str}",
