@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -33,12 +34,26 @@ def clock() -> SettableClock:
 )
 async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Any, Callable[[], ChangeFeed]]]:
     """An empty store of each adapter, as its first start finds it, and how a feed of its changes is made."""
+    if (named := request.config.getoption("--adapter", default=None)) is not None:
+        async with _from_elsewhere(named) as made:
+            yield made
+        return
     if request.param == "memory":
         store = MemoryStore()
         yield store, store.feed
         return
     async with _postgres(int(request.param.removeprefix("postgres"))) as made:
         yield made
+
+
+@asynccontextmanager
+async def _from_elsewhere(named: str) -> AsyncIterator[tuple[Any, Callable[[], ChangeFeed]]]:
+    """What `--adapter MODULE:FACTORY` makes: a store, or an async context manager that gives one."""
+    module, _, attribute = named.partition(":")
+    made = getattr(import_module(module), attribute)()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(made) if hasattr(made, "__aenter__") else made
+        yield store, store.feed
 
 
 @asynccontextmanager
