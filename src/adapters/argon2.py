@@ -1,6 +1,7 @@
 """Password hashes: Argon2id in a bounded pool of its own threads, and comparisons with foreign bcrypt hashes."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -196,7 +197,8 @@ class _Pool:
 def _step_back() -> None:
     """Let every other thread go first, the event loop above all: hashing takes all the time it gets."""
     if sys.platform == "linux":  # elsewhere priorities belong to whole processes
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it; it is a courtesy only
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _closed() -> Unavailable:

@@ -1,7 +1,6 @@
 """Writing and reading the audit trail."""
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from domain.audit import Action, AuditEvent, Details, EventId, Outcome, by_actor, by_origin
 from domain.policies import Actor, Decision, Origin, Reason, require
@@ -9,7 +8,7 @@ from domain.ports import AuditLog, AuditQuery, Clock, Page, Secrets, Transaction
 from domain.roles import AUDIT_READ
 from domain.scopes import EVERYWHERE, Scope
 
-NOTHING: Details = MappingProxyType({})
+NOTHING: Details = {}
 
 
 @dataclass(frozen=True, slots=True)

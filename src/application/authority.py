@@ -27,6 +27,7 @@ MaxStaleness = NewType("MaxStaleness", float)
 
 HEARTBEAT = 1.0
 CATCH_UP_SECONDS = 2.0
+RETRY_SECONDS = 0.1
 SUBJECTS = 10_000
 
 log = logging.getLogger(__name__)
@@ -121,11 +122,12 @@ class LiveAuthority:
                 if lost:
                     log.info("the change feed is back")
                 lost = False
-            except Unavailable as error:
+                await self._feed.wait(heartbeat)
+            except Exception as error:  # whatever it is, following goes on: a dead follower would only be noticed late
                 if not lost:
-                    log.warning("the change feed is lost: %s", error)
+                    log.warning("the change feed is lost: %s", error, exc_info=not isinstance(error, Unavailable))
                 lost = True
-            await self._feed.wait(heartbeat)
+                await self._clock.sleep(RETRY_SECONDS)
 
     async def catch_up(self) -> None:
         """Take in everything committed until now; raises Unavailable when the feed cannot be read."""
@@ -139,7 +141,7 @@ class LiveAuthority:
 
     async def rules(self) -> Rules:
         """All roles; raises Unavailable rather than decide on data that is too old."""
-        await self._ensure_fresh()
+        await self.ensure_fresh()
         if self._rules is not None:
             return self._rules
         generation = self._generation
@@ -166,7 +168,7 @@ class LiveAuthority:
         return session is not None and session.ended_at is None and now < session.expires_at
 
     async def _read[K, V](self, held: Recent[K, V], key: K, load: Callable[[K], Awaitable[V | None]]) -> V | None:
-        await self._ensure_fresh()
+        await self.ensure_fresh()
         if (value := held.get(key)) is not None:
             return value
         generation = self._generation
@@ -177,7 +179,8 @@ class LiveAuthority:
             held.put(key, value)
         return value
 
-    async def _ensure_fresh(self) -> None:
+    async def ensure_fresh(self) -> None:
+        """Catch up if what is held, keys included, is older than the bound; raises Unavailable if that fails."""
         if self.age <= self._max_staleness:
             return
         try:

@@ -1,17 +1,16 @@
 """The first start, and whether this server can do its work."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from application.audit import Trail
 from application.authority import LiveAuthority
-from application.keys import INSTALLATION_CONTEXT, KeyRing, NewKey, key_context
+from application.keys import INSTALLATION_CONTEXT, KeyRing, NewKey, RotateDueKeys, key_context
 from application.users import PasswordRule
 from domain.audit import Action
 from domain.credentials import PasswordCredential
 from domain.errors import DomainError, StartRefused
-from domain.keys import ALGORITHMS, LEAD, ROTATE_AFTER, Key, KeyUse, active, succeed
+from domain.keys import ALGORITHMS, KeyUse
 from domain.policies import Actor
 from domain.ports import (
     Changes,
@@ -62,6 +61,7 @@ class PrepareInstallation:
     changes: Changes
     sealer: Sealer
     new_key: NewKey
+    rotate_due: RotateDueKeys
     hasher: PasswordHasher
     password_rule: PasswordRule
     trail: Trail
@@ -112,7 +112,7 @@ class PrepareInstallation:
     async def _check_keys(self, installation: Installation) -> None:
         """Refuse a wrong master key before anything is served, and rotate keys that are due."""
         async with self.transaction():
-            keys = await self.keys.locked()
+            keys = await self.keys.all()
             try:
                 for key in keys:
                     self.sealer.open(key.sealed, key_context(key.id))
@@ -122,21 +122,7 @@ class PrepareInstallation:
                     "The master key is not the one this database was sealed with: set HEXWARD_MASTER_KEY (or restore "
                     "master.key in the data folder) to the key it was first started with."
                 ) from error
-            now = self.clock.now()
-            for use in KeyUse:
-                if due := _due(keys, use, now):
-                    fresh = self.new_key(use, due.algorithm, now, now + LEAD[use])
-                    await self.keys.save(succeed(keys, fresh))
-                    actor = Actor.system("key-schedule", Rules({}), now)
-                    await self.trail.record(actor, Action.KEY_ROTATED, f"key:{fresh.id}", {"use": use})
-
-
-def _due(keys: Sequence[Key], use: KeyUse, now: datetime) -> Key | None:
-    """The active key, if it has served its time and no successor waits."""
-    present = active(keys, use, now)
-    if present is None or present.superseded_at is not None:
-        return None
-    return present if now - present.activates_at >= ROTATE_AFTER[use] else None
+        await self.rotate_due()
 
 
 def _readable(random: bytes) -> str:

@@ -3,16 +3,16 @@
 import hashlib
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from application.audit import Trail
 from domain.audit import Action
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.keys import ALGORITHMS, LEAD, Key, KeyState, KeyUse, active, succeed
+from domain.keys import ALGORITHMS, LEAD, Key, KeyUse, active, due, revoke, succeed
 from domain.policies import Actor, require
 from domain.ports import AccessTokens, Clock, Installations, KeyMaker, Keys, Sealer, Secrets, Transaction
-from domain.roles import KEYS_READ, KEYS_WRITE
+from domain.roles import KEYS_READ, KEYS_WRITE, Rules
 from domain.scopes import EVERYWHERE
 from domain.tokens import KEY_ID_BYTES
 from domain.users import email_key, username_key
@@ -38,6 +38,7 @@ class KeyRing:
     ) -> None:
         self._keys, self._installations, self._transaction = keys, installations, transaction
         self._sealer, self._access_tokens = sealer, access_tokens
+        self._held: Sequence[Key] = ()
         self._refresh: dict[str, tuple[Key, bytes]] = {}
         self._secret: bytes | None = None
         self.epoch = 0
@@ -55,12 +56,17 @@ class KeyRing:
             raise Unavailable("the keys do not open with this master key", code="master_key_wrong") from error
         self._access_tokens.load([(k, secret) for k, secret in opened if k.use is KeyUse.SIGN])
         self._refresh = {k.id: (k, secret) for k, secret in opened if k.use is KeyUse.REFRESH}
+        self._held = [k for k, _ in opened]
         self.epoch = installation.epoch
 
     def ready(self, now: datetime) -> bool:
-        """Whether tokens can be made."""
-        keys = [key for key, _ in self._refresh.values()]
-        return self._secret is not None and active(keys, KeyUse.REFRESH, now) is not None
+        """Whether tokens of both kinds can be made."""
+        return self._secret is not None and all(active(self._held, use, now) for use in KeyUse)
+
+    def require_ready(self, now: datetime) -> None:
+        """Raises Unavailable unless tokens can be made; to be asked before anything is used up for them."""
+        if not self.ready(now):
+            raise Unavailable("there are no keys to make tokens with", code="no_active_key")
 
     def refresh_key(self, id: str, now: datetime) -> bytes | None:
         """The MAC key of that id, if what it signed is still accepted."""
@@ -78,7 +84,8 @@ class KeyRing:
         """A keyed hash of an account name, so that the failure counter holds no addresses."""
         if self._secret is None:
             raise Unavailable("the installation is not prepared", code="not_prepared")
-        name = email_key(identifier) if "@" in identifier else username_key(identifier)
+        # by kind, so that no username can ever stand for somebody's address
+        name = f"email:{email_key(identifier)}" if "@" in identifier else f"username:{username_key(identifier)}"
         return hmac.digest(self._secret, name.encode(errors="surrogatepass"), hashlib.sha256)[:16]
 
 
@@ -158,15 +165,44 @@ class RevokeKey:
                 raise NotFound("no such key")
             if key.revoked_at is not None:
                 return key
-            keys[id] = revoked = replace(key, revoked_at=now)
-            changed = [revoked]
-            if active(keys.values(), key.use, now) is None:
-                waiting = [k for k in keys.values() if k.use is key.use and k.state(now) is KeyState.NEXT]
-                changed.append(
-                    replace(waiting[0], activates_at=now)
-                    if waiting
-                    else self.new_key(key.use, key.algorithm, now, activates_at=now)
-                )
-            await self.keys.save(changed)
-            await self.trail.record(actor, Action.KEY_REVOKED, f"key:{id}", {"use": key.use})
-        return revoked
+            changed = {k.id: k for k in revoke(keys.values(), id, now)}
+            if active({**keys, **changed}.values(), key.use, now) is None:
+                fresh = self.new_key(key.use, key.algorithm, now, activates_at=now)
+                changed[fresh.id] = fresh
+            await self.keys.save(list(changed.values()))
+            successor = active({**keys, **changed}.values(), key.use, now)
+            told = {"use": key.use, "successor": successor.id if successor else None}
+            await self.trail.record(actor, Action.KEY_REVOKED, f"key:{id}", told)
+        return changed[id]
+
+
+@dataclass(frozen=True, slots=True)
+class RotateDueKeys:
+    """Rotation by schedule: a key that has served its time gets a successor, and a use without a key gets one."""
+
+    keys: Keys
+    new_key: NewKey
+    trail: Trail
+    clock: Clock
+    transaction: Transaction
+
+    async def __call__(self) -> None:
+        """Safe to run by any number of servers at once."""
+        now = self.clock.now()
+        async with self.transaction():
+            keys = await self.keys.all()
+        if not any(due(keys, use, now) for use in KeyUse):
+            return
+        async with self.transaction():
+            keys = await self.keys.locked()
+            for use in KeyUse:
+                if due(keys, use, now):
+                    await self._make(keys, use, now)
+
+    async def _make(self, keys: Sequence[Key], use: KeyUse, now: datetime) -> None:
+        present = active(keys, use, now)
+        algorithm = present.algorithm if present else ALGORITHMS[use][0]
+        fresh = self.new_key(use, algorithm, now, now + LEAD[use] if present else now)
+        await self.keys.save(succeed(keys, fresh) if present else [fresh])
+        actor = Actor.system("key-schedule", Rules({}), now)
+        await self.trail.record(actor, Action.KEY_ROTATED, f"key:{fresh.id}", {"use": use, "algorithm": algorithm})

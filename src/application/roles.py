@@ -8,7 +8,7 @@ from application.audit import Trail, require_any
 from application.authority import Reread
 from domain.audit import Action, Details
 from domain.errors import Conflict, Invalid, NotFound, Stale
-from domain.policies import Actor, Facts, may_grant, may_hold_out, require
+from domain.policies import Actor, Decision, Facts, may_grant, may_hold_out, require
 from domain.ports import Changes, Clock, GrantQuery, Grants, Page, Roles, Secrets, Transaction, Users
 from domain.roles import (
     GRANTS_READ,
@@ -25,13 +25,13 @@ from domain.roles import (
     Rules,
     check_administrator_remains,
     check_parents,
+    check_room,
     check_times,
+    parse_description,
     parse_role_name,
 )
 from domain.scopes import EVERYWHERE, Scope
 from domain.users import UserId, UserStatus
-
-DESCRIPTION_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,7 @@ class RoleChanges:
         """The changed role, one version on, or the same role if nothing differs; raises Invalid."""
         changed = role
         if "description" in self.fields:
-            if self.description is not None and len(self.description) > DESCRIPTION_MAX:
-                raise Invalid.field("/description", f"at most {DESCRIPTION_MAX} characters", code="too_long")
-            changed = replace(changed, description=self.description or "")
+            changed = replace(changed, description=parse_description(self.description or ""))
         if "permissions" in self.fields:
             if len(self.permissions) > MAX_PERMISSIONS:
                 raise Invalid.field("/permissions", f"at most {MAX_PERMISSIONS} permissions", code="too_many")
@@ -243,12 +241,14 @@ class GrantRole:
                 raise Invalid.field("/role", "there is no such role", code="role_unknown")
             require(may_grant(actor, GRANTS_WRITE, role, scope, starts_at or now, expires_at))
             user = await self.users.locked(user_id)
+            now = self.clock.now()  # after the wait for the lock: what is in force may have changed meanwhile
             if user is None or user.status is UserStatus.DELETED:
                 raise NotFound("no such user")
             existing = await self.grants.find_by(user_id, role, scope)
             if existing is None:
                 if user.status is UserStatus.SUSPENDED:
                     raise Conflict("the account is suspended; reactivate it first", code="user_status")
+                check_room(await self.grants.of_user(user_id), scope)
                 grant = Grant(
                     GrantId(self.secrets.uuid(now)), user_id, role, actor.label, now, scope, starts_at, expires_at
                 )
@@ -260,6 +260,7 @@ class GrantRole:
                 grant = replace(existing, starts_at=starts_at, expires_at=expires_at, granted_by=actor.label)
                 if (existing.starts_at, existing.expires_at) == (starts_at, expires_at):
                     return existing
+                require(_may_take_away(actor, existing, now))  # shortening takes away as well
                 if existing.makes_administrator(now) and not grant.makes_administrator(now):
                     check_administrator_remains(await self.grants.administrators(now), user_id)
                 await self.grants.save(grant)
@@ -309,8 +310,7 @@ class RevokeGrant:
         if grant is None:
             raise NotFound("no such grant")
         now = self.clock.now()
-        since = max(grant.starts_at or now, now)
-        require(may_grant(actor, GRANTS_WRITE, grant.role, grant.scope, since, grant.expires_at))
+        require(_may_take_away(actor, grant, now))
         if grant.makes_administrator(now):
             check_administrator_remains(await self.grants.administrators(now), grant.user_id)
         await self.grants.remove(grant.id)
@@ -319,6 +319,13 @@ class RevokeGrant:
             await self.users.save(user.changed(now))
         await self.changes.authority(grant.user_id)
         await self.trail.record(actor, Action.GRANT_REVOKED, f"user:{grant.user_id}", _told(grant))
+
+
+def _may_take_away(actor: Actor, grant: Grant, now: datetime) -> Decision:
+    """Only what the actor could give for the rest of its time; of a lapsed grant nothing is left to cover."""
+    if grant.expires_at is not None and grant.expires_at <= now:
+        return actor.decide(GRANTS_WRITE, grant.scope)
+    return may_grant(actor, GRANTS_WRITE, grant.role, grant.scope, max(grant.starts_at or now, now), grant.expires_at)
 
 
 def _told(grant: Grant) -> Details:

@@ -1,5 +1,8 @@
 """Sign-in, refresh, sign-out: the ways a token is made and unmade."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NewType
@@ -26,7 +29,7 @@ from domain.ports import (
     Transaction,
     Users,
 )
-from domain.roles import global_roles
+from domain.roles import Rules, global_roles
 from domain.sessions import (
     SESSION_LIFETIME,
     SESSIONS_PER_USER,
@@ -66,9 +69,19 @@ class IssueTokens:
     secrets: Secrets
     issuer: Issuer
 
-    async def __call__(self, family: Family, session: Session, client: Client, facts: Facts, now: datetime) -> TokenSet:
-        """Raises Unavailable without keys, and InvalidGrant if the family's own key was revoked."""
-        rules = await self.authority.rules()
+    async def ready(self, now: datetime) -> Rules:
+        """What `__call__` needs, to be asked for before anything is used up for it; raises Unavailable."""
+        rules = await self.authority.rules()  # as fresh as decisions are, and with them the keys
+        self.ring.require_ready(now)
+        return rules
+
+    def __call__(
+        self, family: Family, session: Session, client: Client, facts: Facts, rules: Rules, now: datetime
+    ) -> TokenSet:
+        """Raises InvalidGrant if the family's own key was revoked.
+
+        Waits for nothing: once a token has been used up, its successor must get out.
+        """
         claims = AccessClaims(
             issuer=self.issuer,
             subject=facts.user_id,
@@ -121,6 +134,38 @@ class Floor:
         await self._clock.sleep(max(0.0, self._seconds - spent))
 
 
+TRIES_AT_ONCE = 16
+
+
+class Tries:
+    """Comparisons under way in this worker, by account name: what comes at once cannot yet count each other's
+    failures, so there is a bound to how many that may be."""
+
+    def __init__(self) -> None:
+        self._under_way: Counter[bytes] = Counter()
+
+    @contextmanager
+    def one_of(self, key: bytes) -> Iterator[None]:
+        """Be one of them; raises TooManyAttempts where there are enough."""
+        if self._under_way[key] >= TRIES_AT_ONCE:
+            raise too_many(timedelta(0))
+        self._under_way[key] += 1
+        try:
+            yield
+        finally:
+            self._under_way[key] -= 1
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+
+def too_many(wait: timedelta) -> TooManyAttempts:
+    """The refusal of a try that comes too early; `wait` is rounded up to whole seconds, at least one."""
+    return TooManyAttempts(
+        "too many sign-ins for this account at the moment; wait before the next try",
+        retry_after=int(wait.total_seconds()) + 1,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SignIn:
     """Password sign-in of a person, acting as the built-in first-party client."""
@@ -139,6 +184,7 @@ class SignIn:
     secrets: Secrets
     transaction: Transaction
     floor: Floor
+    tries: Tries
     enabled: FirstPartySignIn
 
     async def __call__(self, identifier: str, password: str, origin: Origin) -> TokenSet:
@@ -149,9 +195,11 @@ class SignIn:
         """
         if not self.enabled:
             raise Forbidden("first-party sign-in is turned off", code="first_party_sign_in_off")
+        rules = await self.issue.ready(self.clock.now())
         key = self.ring.account_key(identifier)
-        user, stored = await self._look_up(identifier, key)
-        fresh_hash, spent = await self._compare(user, stored, password)
+        with self.tries.one_of(key):
+            user, stored = await self._look_up(identifier, key)
+            fresh_hash, spent = await self._compare(user, stored, password)
         family: tuple[Family, Session, Client, Facts] | None = None
         if user is not None and stored is not None and fresh_hash is not None:
             family = await self._open_session(user, stored, fresh_hash, key, origin)
@@ -159,19 +207,24 @@ class SignIn:
             await self._count_failure(user, key, origin)
             await self.floor.fill_up(spent)
             raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
-        return await self.issue(*family, self.clock.now())
+        return self.issue(*family, rules, self.clock.now())
 
     async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None]:
         async with self.transaction():
-            failures = await self.failures.get(key)
-            wait = failures.wait(self.clock.now()) if failures else timedelta(0)
-            if wait:
-                raise TooManyAttempts(
-                    "too many failed sign-ins; wait before the next try", retry_after=int(wait.total_seconds()) + 1
-                )
+            await self._require_turn(key)
             user = await self.users.by_login(identifier)
             stored = await self.credentials.password(user.id) if user else None
         return user, stored
+
+    async def _require_turn(self, key: bytes) -> None:
+        """Raises TooManyAttempts while guessing is slowed down, and for all but one of those that come at once."""
+        now = self.clock.now()
+        failures = await self.failures.get(key)
+        if failures is None:
+            return
+        wait = failures.wait(now)
+        if wait or (failures.slowed(now) and not await self.failures.claim(key, failures, now)):
+            raise too_many(wait)
 
     async def _compare(
         self, user: User | None, stored: PasswordCredential | None, password: str
@@ -286,12 +339,13 @@ class RefreshSession:
         Raises InvalidGrant for anything that is not the current token or, within the grace, the one before.
         """
         now = self.clock.now()
+        rules = await self.issue.ready(now)
         token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
         async with self.transaction():
             outcome = await self._exchange(token, origin, now)
         if isinstance(outcome, str):  # raised after the commit: a replay must stay revoked
             raise InvalidGrant(REFUSED_REFRESH)
-        return await self.issue(*outcome, now)
+        return self.issue(*outcome, rules, now)
 
     async def _exchange(
         self, token: RefreshToken, origin: Origin, now: datetime
@@ -308,7 +362,7 @@ class RefreshSession:
             if isinstance(moved, Family):
                 return moved, session, client, facts
             refusal = moved
-        await self._record_refusal(family, refusal or "refused", origin)
+        await self._record(family, Action.REFRESH_REFUSED, Outcome.REFUSED, refusal or "refused", origin)
         return refusal or "refused"
 
     async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | str:
@@ -321,7 +375,8 @@ class RefreshSession:
         if locked is None:
             return "family_unknown"
         match rotate(locked, token.counter, key_id, now):
-            case Repeated(same):
+            case Repeated(same):  # told apart in the trail: a thief may be quick, too
+                await self._record(same, Action.REFRESHED, Outcome.SUCCESS, "repeated", origin)
                 return same
             case Rotated():  # cannot be: `advance` says Rotated exactly when `rotate` does
                 raise Unavailable("the refresh was not decided; try again")
@@ -331,13 +386,13 @@ class RefreshSession:
                     await self.sessions.end([locked.session_id], now, EndReason(reason))
                 return reason
 
-    async def _record_refusal(self, family: Family, reason: str, origin: Origin) -> None:
+    async def _record(self, family: Family, action: Action, outcome: Outcome, reason: str, origin: Origin) -> None:
         await self.trail.record_at_door(
             origin,
-            Action.REFRESH_REFUSED,
+            action,
             actor=f"user:{family.user_id}",
             subject=f"session:{family.session_id}",
-            outcome=Outcome.REFUSED,
+            outcome=outcome,
             reason=reason,
         )
 
@@ -353,6 +408,7 @@ class Authenticate:
     async def __call__(self, token: str, origin: Origin) -> Actor:
         """Raises NotAuthenticated for a token that does not verify or whose user, client or session has ended."""
         now = self.clock.now()
+        await self.authority.ensure_fresh()  # a key that was revoked a moment ago verifies nothing
         claims = self.access_tokens.verify(token, now)
         facts = await self.authority.facts(claims.subject)
         if facts is None or facts.status is not UserStatus.ACTIVE:
@@ -372,6 +428,7 @@ class SignOut:
     sessions: Sessions
     families: Families
     ring: KeyRing
+    authority: LiveAuthority
     trail: Trail
     clock: Clock
     transaction: Transaction
@@ -384,6 +441,7 @@ class SignOut:
     async def by_refresh_token(self, presented: str, origin: Origin) -> None:
         """End the session of a refresh token; unknown and ended ones are no error (RFC 7009, 2.2)."""
         now = self.clock.now()
+        await self.authority.ensure_fresh()
         try:
             token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
         except InvalidGrant:

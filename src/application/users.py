@@ -28,6 +28,7 @@ from domain.ports import (
 )
 from domain.roles import (
     GRANTS_WRITE,
+    MAX_GLOBAL_GRANTS,
     USERS_READ,
     USERS_WRITE,
     Grant,
@@ -130,6 +131,8 @@ class CreateUser:
     async def _require_right_to(self, actor: Actor, user: User, roles: Collection[str], now: datetime) -> None:
         actor = await self.reread(actor)
         require(actor.decide(USERS_WRITE, user.scope))
+        if len(set(roles)) > MAX_GLOBAL_GRANTS:
+            raise Invalid.field("/roles", f"at most {MAX_GLOBAL_GRANTS} roles", code="too_many_grants")
         for role in roles:
             if role not in actor.rules.roles:
                 raise Invalid.field("/roles", "there is no such role", code="role_unknown")
@@ -217,10 +220,10 @@ class AccountChange:
 
     async def held(self, actor: Actor, id: UserId, version: int | None) -> User:
         """The user, locked. Raises NotFound, Forbidden or Stale. `version` None: the caller did not ask for a check."""
-        actor = await self.reread(actor)
+        user = await self.users.locked(id)
+        actor = await self.reread(actor)  # after the wait for the lock
         writable = actor.scopes(USERS_WRITE)
         require_any(actor, writable, "users:write")
-        user = await self.users.locked(id)
         seen = (*writable, *actor.scopes(USERS_READ))
         if user is None or user.status is UserStatus.DELETED or not any(s.reaches(user.scope) for s in seen):
             raise NotFound("no such user")
@@ -239,6 +242,15 @@ class AccountChange:
         ended = await self.sessions.end_all_of(user.id, now, reason)
         await self.changes.authority(user.id)
         return len(ended)
+
+
+def refuse_own(actor: Actor, id: UserId, what: str) -> None:
+    """Raises Forbidden for one's own account: a stolen token must not be enough to keep it.
+
+    One's own credentials change with proof, not by the right to manage others.
+    """
+    if actor.facts is not None and actor.facts.user_id == id:
+        raise Forbidden(f"your own {what} cannot be changed by way of managing users", code="own_account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +295,8 @@ class UpdateUser:
     async def __call__(self, actor: Actor, id: UserId, version: int | None, changes: UserChanges) -> Account:
         """Raises NotFound, Forbidden, Stale, Invalid or Conflict."""
         work = self.account
+        if "email" in changes.fields:
+            refuse_own(actor, id, "e-mail address")
         async with work.transaction():
             user = await work.held(actor, id, version)
             return await self._save(actor, user, changes)
@@ -397,6 +411,7 @@ class SetPassword:
     async def __call__(self, actor: Actor, id: UserId, password: str) -> None:
         """Raises NotFound, Forbidden, Invalid, or Conflict for a suspended account."""
         work = self.account
+        refuse_own(actor, id, "password")
         async with work.transaction():
             user = await work.held(actor, id, None)  # the right to it, before any expensive work
         await self.password_rule(password, user.email, user.username, user.display_name)

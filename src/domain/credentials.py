@@ -94,6 +94,10 @@ class Failures:
     count: int
     last_at: datetime
 
+    def slowed(self, now: datetime) -> bool:
+        """Whether tries come one at a time by now, each of which has to be claimed."""
+        return self.count >= FREE_FAILURES and now - self.last_at < FORGOTTEN_AFTER
+
     def wait(self, now: datetime) -> timedelta:
         """How long the next try has to wait: nothing at first, then doubling from one second to five minutes."""
         over = self.count - FREE_FAILURES

@@ -34,7 +34,7 @@ JWKS_MAX_AGE = timedelta(minutes=5)
 
 LEAD: Mapping[KeyUse, timedelta] = {
     KeyUse.SIGN: JWKS_MAX_AGE + timedelta(minutes=1),
-    KeyUse.REFRESH: timedelta(seconds=5),
+    KeyUse.REFRESH: timedelta(minutes=1),
 }
 LINGER: Mapping[KeyUse, timedelta] = {
     KeyUse.SIGN: timedelta(hours=24) + timedelta(minutes=1),  # the longest access token a client may be given
@@ -90,7 +90,34 @@ def succeed(keys: Iterable[Key], fresh: Key) -> list[Key]:
 
     Raises Conflict while an earlier successor is still waiting for its turn.
     """
-    earlier = [k for k in keys if k.use is fresh.use and k.revoked_at is None and k.superseded_at is None]
-    if any(k.state(fresh.created_at) is KeyState.NEXT for k in earlier):
+    now = fresh.created_at
+    serving = [k for k in keys if k.use is fresh.use and k.state(now) in {KeyState.NEXT, KeyState.ACTIVE}]
+    if any(k.state(now) is KeyState.NEXT for k in serving):
         raise Conflict("a next key is already waiting to become active", code="key_rotation_pending")
-    return [*(replace(k, superseded_at=fresh.activates_at) for k in earlier), fresh]
+    return [*(replace(k, superseded_at=fresh.activates_at) for k in serving), fresh]
+
+
+def revoke(keys: Iterable[Key], id: str, now: datetime) -> list[Key]:
+    """What to save so that nothing the key signed is accepted any more, and another one serves if one is left.
+
+    Whoever would have made room for it stays in office; a successor that waits takes over at once.
+    """
+    known = list(keys)
+    key = next(k for k in known if k.id == id)
+    changed = {id: replace(key, revoked_at=now)}
+    for k in known:
+        if k.use is key.use and k.state(now) is KeyState.ACTIVE and k.superseded_at == key.activates_at and k.id != id:
+            changed[k.id] = replace(k, superseded_at=None)
+    left = [changed.get(k.id, k) for k in known]
+    if active(left, key.use, now) is None:
+        waiting = [k for k in left if k.use is key.use and k.state(now) is KeyState.NEXT]
+        changed |= {k.id: replace(k, activates_at=now) for k in waiting[:1]}
+    return list(changed.values())
+
+
+def due(keys: Iterable[Key], use: KeyUse, now: datetime) -> bool:
+    """Whether a new key is to be made: none serves, or the one that does has served its time and nobody waits."""
+    present = active(keys, use, now)
+    if present is None:
+        return True
+    return present.superseded_at is None and now - present.activates_at >= ROTATE_AFTER[use]

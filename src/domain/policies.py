@@ -233,6 +233,8 @@ def may_grant(
     allowed = actor.decide(permission, scope)
     if not allowed.allowed:
         return allowed
+    if role not in actor.rules.roles:
+        return Decision(False, (Reason("role_unknown", f"nothing is known of the role {role}"),))
     needed = set(actor.rules.permissions_of(role))
     if role == ADMIN:
         needed.add(Permission("*", "*"))
@@ -251,6 +253,8 @@ def may_control(actor: Actor, permission: Permission, target: User, held: Facts)
     for grant in held.grants:
         if grant.expires_at is not None and grant.expires_at <= actor.at:
             continue
+        if grant.role not in actor.rules.roles:  # too new to be judged: fail closed
+            return Decision(False, (Reason("role_unknown", f"nothing is known of the role {grant.role}"),))
         since = max(grant.starts_at or actor.at, actor.at)
         covered = may_hold_out(actor, actor.rules.permissions_of(grant.role), grant.scope, since, grant.expires_at)
         if not covered.allowed:

@@ -147,6 +147,10 @@ class SignInFailures(Protocol):
     async def add(self, key: bytes, now: datetime) -> None:
         """Count one more, atomically; a forgotten count begins again at one."""
 
+    async def claim(self, key: bytes, seen: Failures, now: datetime) -> bool:
+        """Take the one try that is due: of any number that saw the same failures, one gets it, and `last_at` becomes
+        `now`, so that the next has to wait again."""
+
     async def clear(self, key: bytes) -> None:
         """Forget, after a success."""
 
@@ -295,6 +299,9 @@ class AuditLog(Protocol):
 
     async def append(self, event: AuditEvent) -> None:
         """Store an event with the change it tells of."""
+
+    async def make_room(self) -> None:
+        """Prepare storage for the events of the coming weeks; cheap, and harmless at any time."""
 
     async def find(self, id: EventId) -> AuditEvent | None:
         """The event, or None."""

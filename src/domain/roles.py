@@ -1,7 +1,8 @@
 """Permissions, roles that bundle them, and grants that give roles to people somewhere, for a time."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
@@ -15,6 +16,11 @@ GrantId = NewType("GrantId", UUID)
 
 MAX_DEPTH = 32
 MAX_PERMISSIONS = 500
+DESCRIPTION_MAX = 500
+MAX_GRANTS = 500
+"""A user's grants in all; each decision about the user looks at them."""
+MAX_GLOBAL_GRANTS = 50
+"""A user's grants everywhere; each access token names their roles."""
 _WORD = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9_.-]{0,62}[a-z0-9])?")
 
@@ -107,6 +113,13 @@ def parse_role_name(text: str, pointer: str = "/name") -> str:
     return text
 
 
+def parse_description(text: str, pointer: str = "/description") -> str:
+    """A description from input; raises Invalid."""
+    if len(text) > DESCRIPTION_MAX or not all(c.isprintable() or c == "\n" for c in text):
+        raise Invalid.field(pointer, f"at most {DESCRIPTION_MAX} printable characters", code="description_malformed")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """A role held by a user at `scope` and below, from `starts_at` (None: at once) until `expires_at` (None: until
@@ -128,6 +141,15 @@ class Grant:
     def makes_administrator(self, now: datetime) -> bool:
         """A direct, unending `admin` grant everywhere; whoever holds one while active is an administrator."""
         return self.role == ADMIN and self.scope == EVERYWHERE and self.expires_at is None and self.in_force(now)
+
+
+def check_room(held: Collection[Grant], scope: Scope) -> None:
+    """Raises Conflict where one more grant at `scope` would be too many for one user."""
+    everywhere = sum(grant.scope == EVERYWHERE for grant in held)
+    if len(held) >= MAX_GRANTS or (scope == EVERYWHERE and everywhere >= MAX_GLOBAL_GRANTS):
+        raise Conflict(
+            f"a user can hold {MAX_GRANTS} grants, {MAX_GLOBAL_GRANTS} of them everywhere", code="too_many_grants"
+        )
 
 
 def check_times(starts_at: datetime | None, expires_at: datetime | None, now: datetime) -> None:
@@ -161,14 +183,14 @@ class Rules:
             return known
         held: list[Held] = []
         seen: set[str] = set()
-        frontier: list[tuple[str, ...]] = [(role,)]
+        frontier: deque[tuple[str, ...]] = deque([(role,)])
         while frontier:
-            path = frontier.pop(0)
+            path = frontier.popleft()
             if path[-1] in seen or (found := self.roles.get(path[-1])) is None:
                 continue
             seen.add(path[-1])
             held.extend(Held(p, path) for p in sorted(found.permissions))
-            frontier.extend((*path, parent) for parent in sorted(found.parents))
+            frontier.extend((*path, parent) for parent in sorted(found.parents - seen))
         self._expanded[role] = tuple(held)
         return self._expanded[role]
 

@@ -16,6 +16,10 @@ UserId = NewType("UserId", UUID)
 EMAIL_MAX = 254
 USERNAME_MAX = 64
 DISPLAY_NAME_MAX = 200
+DELETED_HOST = "deleted.invalid"
+"""Where addresses of deleted users point (RFC 2606); nobody can register one."""
+JOINERS = "\u200c\u200d"
+"""Zero-width joiner and non-joiner, which some scripts and emoji need inside names."""
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 
 
@@ -65,7 +69,7 @@ class User:
         return self.changed(
             now,
             status=UserStatus.DELETED,
-            email=f"deleted-{self.id}@deleted.invalid",
+            email=f"deleted-{self.id}@{DELETED_HOST}",
             email_verified=False,
             username=None,
             display_name=None,
@@ -108,6 +112,7 @@ def parse_email(text: str, pointer: str = "/email") -> str:
         or host.startswith((".", "-"))
         or host.endswith((".", "-"))
         or ".." in host
+        or email_key(host) == DELETED_HOST
         or not _printable(text)
         or any(c.isspace() for c in text)
     ):
@@ -116,9 +121,15 @@ def parse_email(text: str, pointer: str = "/email") -> str:
 
 
 def parse_username(text: str, pointer: str = "/username") -> str:
-    """A username from input; raises Invalid. No `@`, so that it can never be mistaken for an address."""
+    """A username from input; raises Invalid.
+
+    No `@` and no space, not even one that only folding brings out (U+FF20), so that it can never be mistaken for an
+    address.
+    """
     text = _nfc(text)
-    if not 1 <= len(text) <= USERNAME_MAX or "@" in text or not _printable(text) or any(c.isspace() for c in text):
+    key = username_key(text)
+    odd = "@" in key or any(c.isspace() for c in text + key) or not _printable(text)
+    if not 1 <= len(text) <= USERNAME_MAX or odd:
         raise Invalid.field(
             pointer, f"a username has 1 to {USERNAME_MAX} characters, no spaces and no @", code="username_malformed"
         )
@@ -128,7 +139,7 @@ def parse_username(text: str, pointer: str = "/username") -> str:
 def parse_display_name(text: str, pointer: str = "/display_name") -> str:
     """A name in any script; raises Invalid when empty, over-long or holding control characters."""
     name = _nfc(text).strip()
-    if not 1 <= len(name) <= DISPLAY_NAME_MAX or not _printable(name):
+    if not 1 <= len(name) <= DISPLAY_NAME_MAX or not _printable(name, besides=JOINERS):
         raise Invalid.field(
             pointer, f"a name has 1 to {DISPLAY_NAME_MAX} printable characters", code="display_name_malformed"
         )
@@ -146,8 +157,8 @@ def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _printable(text: str) -> bool:
-    """No control, surrogate, private-use or unassigned characters, and no direction overrides that disguise text."""
-    unprintable = {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
-    overrides = "\u202a\u202b\u202c\u202d\u202e"
-    return all(unicodedata.category(c) not in unprintable and c not in overrides for c in text)
+def _printable(text: str, besides: str = "") -> bool:
+    """No control, surrogate, private-use or unassigned characters, and nothing invisible that makes look-alikes, such
+    as zero-width spaces and direction marks; `besides` names invisible ones that are needed."""
+    unprintable = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return all(unicodedata.category(c) not in unprintable or c in besides for c in text)

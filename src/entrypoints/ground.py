@@ -2,8 +2,8 @@
 
 import base64
 import contextlib
-import getpass
 import os
+import pwd
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,9 +113,10 @@ async def _user_id(users: Users, named: str) -> UserId | None:
 
 
 def _system_user() -> str:
-    """Who runs the command, also behind sudo; a user id where it has no name."""
-    name = os.environ.get("SUDO_USER") if os.geteuid() == 0 else None
+    """Who runs the command, by the system's word and not by the environment's; root names who became root."""
     try:
-        return name or getpass.getuser()
-    except (OSError, KeyError):
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         return f"uid-{os.getuid()}"
+    before = os.environ.get("SUDO_USER", "") if os.getuid() == 0 else ""
+    return f"{name} (sudo {before})" if before.isprintable() and before else name

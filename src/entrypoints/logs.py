@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -16,10 +17,12 @@ def configure_logs(level: str, environment: str) -> None:
     ]
     renderer: structlog.types.Processor
     if environment == "production":
-        shared.append(structlog.processors.format_exc_info)
+        shared.append(structlog.processors.ExceptionRenderer(_traceback))
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=lambda out, info: print(_traceback(info), file=out)
+        )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -36,3 +39,10 @@ def configure_logs(level: str, environment: str) -> None:
     )
     for noisy in ("alembic", "sqlalchemy", "asyncio", "granian"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
+    """Where it happened and what was said, without local variables (passwords, tokens) and without the DETAIL and
+    CONTEXT lines of PostgreSQL, which quote what was to be stored."""
+    text = "".join(traceback.format_exception(*exc_info))
+    return "\n".join(line for line in text.splitlines() if not line.lstrip("| ").startswith(("DETAIL:", "CONTEXT:")))

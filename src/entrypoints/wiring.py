@@ -36,7 +36,8 @@ from adapters.system import RandomSecrets, SystemClock
 from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
 from application.installation import CheckReadiness, PrepareInstallation
-from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateKey
+from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
+from application.maintenance import Maintain
 from application.roles import (
     ChangeRole,
     DefineRole,
@@ -57,6 +58,7 @@ from application.sessions import (
     RefreshSession,
     SignIn,
     SignOut,
+    Tries,
 )
 from application.users import (
     AccountChange,
@@ -199,11 +201,11 @@ class UseCases(Provider):
 
     scope = Scope.APP
     all = provide_all(
-        Trail, ListAuditEvents, KeyRing, NewKey, ListKeys, RotateKey, RevokeKey, PasswordRule, AccountChange,
-        Reread, CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser, ReactivateUser, DeleteUser, SetPassword,
-        ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole, GrantRole, RevokeGrant, ListGrants,
-        EffectivePermissions, LiveAuthority, Floor, IssueTokens, SignIn, RefreshSession, Authenticate, SignOut,
-        PrepareInstallation, CheckReadiness,
+        Trail, ListAuditEvents, KeyRing, NewKey, ListKeys, RotateKey, RevokeKey, RotateDueKeys, Maintain,
+        PasswordRule, AccountChange, Reread, CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser,
+        ReactivateUser, DeleteUser, SetPassword, ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole,
+        GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
+        RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
     )  # fmt: skip
 
     @provide

@@ -191,4 +191,24 @@ def test_a_purge_wipes_all_personal_data_and_keeps_the_id():
     assert purged.status is UserStatus.DELETED
     assert (purged.username, purged.display_name, purged.locale, purged.email_verified) == (None, None, None, False)
     assert not {"zoë", "zoe", "Zoë"} & set(repr(purged).replace("'", " ").replace("@", " ").split())
-    assert parse_email(purged.email) == purged.email
+    with pytest.raises(Invalid):  # or somebody could take the address first, and stand in the way
+        parse_email(purged.email)
+
+
+@pytest.mark.parametrize(
+    "name", ["victim＠example.org", "victim﹫example.org", "a\u3000b", "boss\u2066x", "boss\u200b"]
+)
+def test_a_username_that_folds_into_an_address_or_hides_something_is_refused(name):
+    with pytest.raises(Invalid):
+        parse_username(name)
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u2066", "\u200e", "\u061c", "\u202e", "\ufeff"])
+def test_an_address_or_name_with_something_invisible_in_it_is_refused(mark):
+    for parse, text in ((parse_email, f"roo{mark}t@example.org"), (parse_display_name, f"Zo{mark}ë")):
+        with pytest.raises(Invalid):
+            parse(text)
+
+
+def test_a_name_may_hold_the_joiners_that_its_script_needs():
+    assert parse_display_name("नमस्\u200dते") == "नमस्\u200dते"

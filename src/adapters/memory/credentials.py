@@ -40,6 +40,12 @@ class MemorySignInFailures:
             known = Failures(0, now)
         self.tables.failures.put(key, Failures(known.count + 1, max(known.last_at, now)))
 
+    async def claim(self, key: bytes, seen: Failures, now: datetime) -> bool:
+        if self.tables.failures.get(key) != seen:
+            return False
+        self.tables.failures.put(key, Failures(seen.count, max(seen.last_at, now)))
+        return True
+
     async def clear(self, key: bytes) -> None:
         self.tables.failures.remove(key)
 

@@ -31,6 +31,9 @@ class PostgresAuditLog:
     async def append(self, event: AuditEvent) -> None:
         await self.database.execute(insert(audit_events).values(write_event(event)))
 
+    async def make_room(self) -> None:
+        await _call(self.database, func.hexward.ensure_audit_partitions(PARTITIONS_AHEAD))
+
     async def find(self, id: EventId) -> AuditEvent | None:
         row = await self.database.row(select(audit_events).where(audit_events.c.id == id))
         return None if row is None else read_event(row)

@@ -5,7 +5,6 @@ reader keeps the snapshot of its last read and asks for what that could not see,
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,9 +16,11 @@ from adapters.postgres.database import SETTINGS, Database
 from adapters.postgres.faults import DRIVER_FAULTS, unavailable
 from adapters.postgres.tables import SERVICE_ROLE, changes, installation, users
 from adapters.postgres.urls import connect, dsn, hang_up
+from adapters.system import SystemClock
 from domain.ports import Change, ChangeKind, News
 from domain.users import UserId
 
+_clock = SystemClock()  # whose monotonic time also counts what was slept through
 CHANNEL = "hexward_changes"
 KEPT = timedelta(hours=1)
 """How long a change can be read."""
@@ -108,12 +109,14 @@ class PostgresFeed:
         if self._connection is None or self._connection.is_closed():
             self._drop()
             await self._connect()
-        absent = time.monotonic() - self._read_at > LONGEST_ABSENCE.total_seconds()
+        absent = _clock.monotonic() - self._read_at > LONGEST_ABSENCE.total_seconds()
         if self._snapshot is None or absent:
             return self._begin(await self._connection.fetchrow(_BEGIN_READING))
         rows = await self._connection.fetch(_READ, self._snapshot)
         if rows[0]["epoch"] != self._epoch:
             return self._begin(rows[0])
+        if any(r["kind"] is not None and r["kind"] not in ChangeKind for r in rows):
+            return self._begin(rows[0])  # from a newer Hexward; to forget everything is always right
         self._note(rows[0])
         return News(tuple(Change(ChangeKind(r["kind"]), r["subject"]) for r in rows if r["kind"] is not None))
 
@@ -128,7 +131,7 @@ class PostgresFeed:
         return News(reset=True)
 
     def _note(self, row: Any) -> None:
-        self._snapshot, self._epoch, self._read_at = row["snapshot"], row["epoch"], time.monotonic()
+        self._snapshot, self._epoch, self._read_at = row["snapshot"], row["epoch"], _clock.monotonic()
 
     def _hear(self, *_: object) -> None:
         """There is news, or the connection is lost; either way waiting is over."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, delete, func, select
+from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres.database import Database
@@ -60,6 +60,16 @@ class PostgresSignInFailures:
             },
         ).add_cte(swept)
         await self.database.execute(statement)
+
+    async def claim(self, key: bytes, seen: Failures, now: datetime) -> bool:
+        table = sign_in_failures
+        claimed = (
+            update(table)
+            .where(table.c.key == key, table.c.count == seen.count, table.c.last_at == seen.last_at)
+            .values(last_at=func.greatest(table.c.last_at, now))
+            .returning(table.c.key)
+        )
+        return await self.database.row(claimed) is not None
 
     async def clear(self, key: bytes) -> None:
         await self.database.execute(delete(sign_in_failures).where(sign_in_failures.c.key == key))

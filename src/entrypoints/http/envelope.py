@@ -78,7 +78,7 @@ class Envelope:
             tell(
                 "request",
                 method=scope["method"],
-                path=scope["path"],
+                path=ascii(scope["path"])[1:-1],  # no control character may reach a terminal or begin a line
                 status=status,
                 ms=round((time.perf_counter() - began) * 1000, 2),
                 request_id=request_id,
@@ -105,9 +105,14 @@ class Envelope:
 
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:  # free text, which no proxy has a reason to send
+            return None
+        return address.ipv4_mapped or address
+    return address
 
 
 def _request_id(headers: dict[bytes, bytes]) -> str:

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 from uuid import UUID
 
 import msgspec
@@ -62,5 +62,5 @@ def listing[T, R](
     cursor = next_cursor(page.after, order)
     if cursor is not None:
         kept = [(k, v) for k, v in parse_qsl(request.scope["query_string"].decode("latin-1")) if k != "cursor"]
-        headers["Link"] = f'<{request.scope["path"]}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+        headers["Link"] = f'<{quote(request.scope["path"])}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
     return Response(Listing([reply(item) for item in page.items], cursor), headers=headers)

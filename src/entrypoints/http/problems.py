@@ -162,7 +162,7 @@ def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 def unexpected_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A defect. The caller gets the id under which the log tells what happened."""
-    log.error("unexpected error in %s %s", request.method, request.scope["path"], exc_info=error)
+    log.error("unexpected error in %s %s", request.method, ascii(request.scope["path"]), exc_info=error)
     return respond(request, 500, "internal_error", "an unexpected error; quote the correlation id when reporting it")
 
 

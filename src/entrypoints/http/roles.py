@@ -27,6 +27,7 @@ from domain.ports import GrantQuery
 from domain.roles import Grant, GrantId, Role, parse_role_name
 from domain.scopes import Scope
 from domain.users import UserId
+from entrypoints.http.moments import moment
 from entrypoints.http.paging import Cursor, Limit, Listing, listing, position
 from entrypoints.http.problems import described
 from entrypoints.http.versions import IfMatch, etag, expected
@@ -240,7 +241,12 @@ class GrantsController(Controller):
     ) -> Response[GrantReply]:
         """Nobody can grant what they do not hold, at that scope and for that time."""
         made = await grant(
-            actor, UserId(data.subject.id), data.role, Scope.parse(data.scope), data.starts_at, data.expires_at
+            actor,
+            UserId(data.subject.id),
+            data.role,
+            Scope.parse(data.scope),
+            moment(data.starts_at, "/starts_at"),
+            moment(data.expires_at, "/expires_at"),
         )
         return Response(grant_reply(made), status_code=201, headers={"Location": f"/api/v1/grants/{made.id}"})
 
@@ -292,7 +298,13 @@ class UserRolesController(Controller):
         """The same again changes nothing; other times replace those of the grant at that scope."""
         times = data or GrantTimes()
         made = await grant(
-            actor, UserId(user_id), role, Scope.parse(at), times.starts_at, times.expires_at, replacing=True
+            actor,
+            UserId(user_id),
+            role,
+            Scope.parse(at),
+            moment(times.starts_at, "/starts_at"),
+            moment(times.expires_at, "/expires_at"),
+            replacing=True,
         )
         return grant_reply(made)
 

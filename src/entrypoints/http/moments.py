@@ -1,0 +1,17 @@
+"""Times from callers: with a time zone, and taken to UTC, where everything is compared."""
+
+from datetime import UTC, datetime
+
+from domain.errors import Invalid
+
+
+def moment(value: datetime | None, pointer: str) -> datetime | None:
+    """The time in UTC; raises Invalid without a zone, or where UTC has no such year."""
+    if value is None:
+        return None
+    try:
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except OverflowError:
+        pass
+    raise Invalid.field(pointer, "not a time with a time zone, such as 2030-01-31T12:00:00Z", code="time_malformed")
