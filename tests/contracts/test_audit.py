@@ -127,3 +127,9 @@ async def test_filtering_by_scope_equals_reaching_it_segment_by_segment(store, p
     await add(store, *events)
     expected = [e for e in reversed(events) if any(scope.reaches(e.scope) for scope in asked)]
     assert await listed(store, scopes=asked, correlation_id=tag) == expected
+
+
+async def test_making_room_changes_nothing_that_is_there(store):
+    event = an_event()
+    await within(store, store.audit.append(event), store.audit.make_room(), store.audit.make_room())
+    assert await within(store, store.audit.find(event.id)) == event

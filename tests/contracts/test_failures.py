@@ -64,3 +64,21 @@ async def test_a_flood_of_names_makes_the_forgotten_ones_go(store):
     async with store.transaction():
         left = [number for number in range(150) if await store.failures.get(number.to_bytes(32)) is not None]
     assert len(left) < 150
+
+
+async def test_of_those_that_saw_the_same_failures_one_claims_the_turn(store):
+    await within(store, store.failures.add(KEY, NOW))
+    seen = await within(store, store.failures.get(KEY))
+    later = NOW + 2 * SECOND
+    claimed = await at_once(*(within(store, store.failures.claim(KEY, seen, later)) for _ in range(20)))
+    assert sorted(claimed) == [False] * 19 + [True]
+    assert await within(store, store.failures.get(KEY)) == Failures(1, later)
+
+
+async def test_a_turn_cannot_be_claimed_after_a_success_or_another_failure(store):
+    await within(store, store.failures.add(KEY, NOW), store.failures.add(OTHER, NOW))
+    seen = await within(store, store.failures.get(KEY))
+    await within(store, store.failures.clear(KEY), store.failures.add(OTHER, NOW + SECOND))
+    assert await within(store, store.failures.claim(KEY, seen, NOW + SECOND)) is False
+    assert await within(store, store.failures.claim(OTHER, seen, NOW + SECOND)) is False
+    assert await within(store, store.failures.get(KEY)) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from builders import DAY, NOW, SECOND, a_key
 from domain.clients import FAMILY_LIFETIME
 from domain.errors import Conflict
-from domain.keys import JWKS_MAX_AGE, LEAD, LINGER, KeyState, KeyUse, active, succeed
+from domain.keys import JWKS_MAX_AGE, LEAD, LINGER, ROTATE_AFTER, KeyState, KeyUse, active, due, revoke, succeed
 
 
 def successor(use, now):
@@ -127,3 +127,34 @@ def test_a_key_of_refresh_tokens_verifies_as_long_as_any_family_lives():
 
 def test_a_sealed_secret_never_shows_in_a_repr():
     assert "sealed" not in repr(a_key())
+
+
+@pytest.mark.parametrize("use", KeyUse)
+def test_a_waiting_key_that_is_revoked_gives_the_office_back(use):
+    first = a_key(use, created_at=NOW - DAY, activates_at=NOW - DAY)
+    waiting = successor(use, NOW)
+    keys = rotated([first], waiting)
+    saved = {k.id: k for k in keys} | {k.id: k for k in revoke(keys, waiting.id, NOW + SECOND)}
+    assert active(saved.values(), use, NOW + 100 * DAY) == first
+    assert saved[waiting.id].state(NOW + SECOND) is KeyState.REVOKED
+    succeed(saved.values(), successor(use, NOW + DAY))  # and it can be rotated again
+
+
+@pytest.mark.parametrize("use", KeyUse)
+def test_an_active_key_that_is_revoked_makes_room_for_the_waiting_one_at_once(use):
+    first = a_key(use, created_at=NOW - DAY, activates_at=NOW - DAY)
+    waiting = successor(use, NOW)
+    keys = rotated([first], waiting)
+    saved = {k.id: k for k in keys} | {k.id: k for k in revoke(keys, first.id, NOW + SECOND)}
+    assert active(saved.values(), use, NOW + SECOND).id == waiting.id
+
+
+@pytest.mark.parametrize("use", KeyUse)
+def test_a_key_is_due_by_age_or_where_none_serves_and_not_while_a_successor_waits(use):
+    key = a_key(use, created_at=NOW, activates_at=NOW)
+    old = NOW + ROTATE_AFTER[use]
+    assert due([], use, NOW)
+    assert not due([key], use, old - SECOND)
+    assert due([key], use, old)
+    assert not due(rotated([key], successor(use, old)), use, old)
+    assert due(revoke([key], key.id, NOW), use, NOW)
