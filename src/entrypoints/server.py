@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | N
     `announce` is called once, when the first worker answers, with how long the start took in seconds.
     """
     began = time.monotonic()
+    # Workers inherit what is imported and opened here, secrets included, which therefore need no way through a pipe.
+    multiprocessing.set_start_method("fork", force=True)
     configure_logs(settings.log_level, settings.environment)
     check_address(settings)
     with opened(settings, serving=True) as ground:
@@ -51,7 +54,7 @@ def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | N
             workers_kill_timeout=GRACE_SECONDS,
         )
         waiter = threading.Thread(
-            target=_announce_when_up, args=(settings, partial(announce, ground, first), began), daemon=True
+            target=_announce_when_up, args=(settings, server, partial(announce, ground, first), began), daemon=True
         )
         server.on_startup(waiter.start)
         with _database_watched(ground):
@@ -139,7 +142,9 @@ def _leave_when_orphaned(supervisor: int) -> None:
     os._exit(1)
 
 
-def _announce_when_up(settings: Settings, announce: Callable[[float], None], began: float) -> None:
+def _announce_when_up(settings: Settings, server: Server, announce: Callable[[float], None], began: float) -> None:
+    while len(server.wrks) < settings.workers:  # hold no lock while workers are forked: they would inherit it locked
+        time.sleep(0.005)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared, not bound
     while True:
         try:
