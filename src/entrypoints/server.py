@@ -142,7 +142,7 @@ def _leave_when_orphaned(supervisor: int) -> None:
     os._exit(1)
 
 
-def _announce_when_up(settings: Settings, server: Server, announce: Callable[[float], None], began: float) -> None:
+def _announce_when_up(settings: Settings, server: Any, announce: Callable[[float], None], began: float) -> None:
     while len(server.wrks) < settings.workers:  # hold no lock while workers are forked: they would inherit it locked
         time.sleep(0.005)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared, not bound
