@@ -453,10 +453,8 @@ class SignOut:
 
     async def _end(self, id: SessionId, actor: str, origin: Origin) -> None:
         async with self.transaction():
-            session = await self.sessions.find(id)
-            if session is None or session.ended_at is not None:
-                return
-            await self.sessions.end([id], self.clock.now(), EndReason.SIGNED_OUT)
+            if not await self.sessions.end([id], self.clock.now(), EndReason.SIGNED_OUT):
+                return  # it never was, has ended, or somebody else was faster
             await self.trail.record_at_door(
                 origin, Action.SIGN_OUT, actor=actor, subject=f"session:{UUID(str(id))}", reason=EndReason.SIGNED_OUT
             )

@@ -236,8 +236,9 @@ class Sessions(Protocol):
     async def open_of(self, user_id: UserId) -> Sequence[Session]:
         """A user's sessions that have not ended, oldest first."""
 
-    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> None:
-        """End those sessions and **their families**, in this transaction, and tell the change feed."""
+    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> Collection[SessionId]:
+        """End those sessions and **their families**, in this transaction, and tell the change feed; those that were
+        open until now."""
 
     async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
         """End all of a locked user's sessions and families; the ids of those that were open."""

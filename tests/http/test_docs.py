@@ -9,6 +9,7 @@ import pytest
 from entrypoints.http.app import create_app
 from entrypoints.http.docs import page
 from entrypoints.settings import Settings
+from http_world import ADMIN
 
 NOT_DESCRIBED = {"/", "/docs", "/openapi.json"}
 """Routes for people, and the description itself."""
@@ -94,7 +95,7 @@ async def test_every_operation_says_what_it_does_and_how_it_answers(document):
         for status, answer in answers.items():
             assert re.fullmatch(r"[1-5]\d\d", status), where
             assert answer["description"].strip(), f"{where} {status}"
-            if status.startswith("4") and status != "400":
+            if status.startswith("4"):
                 assert PROBLEM in answer["content"], f"{where} {status}"
 
 
@@ -112,6 +113,24 @@ async def test_every_operation_describes_its_parameters(document):
         assert {"412", "428"} <= operation["responses"].keys() or not if_match, where
         if verb == "get":
             assert "requestBody" not in operation, where
+
+
+async def test_what_is_under_the_api_needs_a_token_except_to_get_one(document):
+    for verb, path, operation in operations(document):
+        security = operation.get("security", document.get("security"))
+        open_to_all = path.startswith(("/api/v1/auth/", "/health/")) or path == "/oauth2/jwks"
+        assert (security in ([], [{}])) == open_to_all, f"{verb} {path}"
+        assert open_to_all or "401" in operation["responses"], f"{verb} {path}"
+
+
+async def test_a_body_is_required_exactly_where_leaving_it_out_is_refused(api, document):
+    for verb, path, operation in operations(document):
+        body = operation.get("requestBody")
+        if body is None or "{" in path:
+            continue
+        options = {"headers": {"If-Match": "*"}, "by": ADMIN}
+        answer = await api.call(verb.upper(), path, **options)
+        assert (answer.status_code == 400) == body.get("required", False), f"{verb} {path}: {answer.status_code}"
 
 
 class Reader(HTMLParser):
@@ -147,7 +166,7 @@ def read(text):
 async def test_the_page_names_every_operation_and_loads_nothing(api, document):
     answer = await api.call("GET", "/docs")
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/html; charset=utf-8")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script" not in policy

@@ -179,6 +179,14 @@ async def test_a_method_that_is_not_there_names_those_that_are(api, method, path
     assert {m.strip() for m in answer.headers["allow"].split(",")} - {"OPTIONS", "HEAD"} == allowed
 
 
+async def test_head_is_get_without_the_body(api):
+    for path in ("/health/live", "/oauth2/jwks", "/api/v1/me", "/docs"):
+        full, head = await api.call("GET", path, by=ADMIN), await api.call("HEAD", path, by=ADMIN)
+        assert (head.status_code, head.content) == (full.status_code, b""), path
+        for name in ("content-type", "content-length", "etag", "cache-control"):
+            assert head.headers.get(name) == full.headers.get(name), path
+
+
 # --------------------------------------------------------------------------------------------------------------- bodies
 
 

@@ -537,3 +537,11 @@ async def test_the_use_cases_keep_no_secret_in_their_words(service):
     tokens = await service.sign_in(ROOT)
     assert tokens.refresh_token not in repr(tokens)
     assert PASSWORD not in repr(await service.get(SignIn))
+
+
+async def test_parallel_sign_outs_are_told_once(anywhere):
+    token = (await anywhere.sign_in(ROOT)).refresh_token
+    sign_out = await anywhere.get(SignOut)
+    results = await at_once(*(sign_out.by_refresh_token(token, ORIGIN) for _ in range(5)))
+    assert results == [None] * 5
+    assert len(await outcomes(anywhere, Action.SIGN_OUT)) == 1

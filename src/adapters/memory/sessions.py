@@ -25,15 +25,18 @@ class MemorySessions:
         found = (s for s in self.tables.sessions.all() if s.user_id == user_id and s.ended_at is None)
         return sorted(found, key=lambda s: (s.created_at, s.id))
 
-    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> None:
+    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> Collection[SessionId]:
+        closed = []
         for id in ids:
             session = self.tables.sessions.get(id)
             if session is not None and session.ended_at is None:
                 self.tables.sessions.put(id, replace(session, ended_at=now, end_reason=reason))
                 self.tables.transaction.announce(Change(ChangeKind.SESSION, str(id)))
+                closed.append(id)
         for family in self.tables.families.all():
             if family.session_id in ids:
                 self.tables.families.put(family.id, family.ended(now, reason))
+        return closed
 
     async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
         ids = [session.id for session in await self.open_of(user_id)]

@@ -65,9 +65,9 @@ class PostgresSessions:
         rows = await self.database.rows(statement.order_by(sessions.c.created_at, sessions.c.id))
         return [read_session(row) for row in rows]
 
-    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> None:
+    async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> Collection[SessionId]:
         if not ids:
-            return
+            return ()
         ended = {"ended_at": now, "end_reason": reason}
         # Families first: a refresh that finds a theft holds its family and then asks for the session. One that is
         # just being refreshed is waited for, and ended as it is then.
@@ -76,6 +76,7 @@ class PostgresSessions:
         open_sessions = update(sessions).where(sessions.c.id.in_(ids), sessions.c.ended_at.is_(None))
         closed = await self.database.rows(open_sessions.values(ended).returning(sessions.c.id))
         await announce(self.database, ChangeKind.SESSION, sorted(str(row["id"]) for row in closed))
+        return [SessionId(row["id"]) for row in closed]
 
     async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
         ids = [session.id for session in await self.open_of(user_id)]

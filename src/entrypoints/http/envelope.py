@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import time
+from typing import cast
 from uuid import uuid4
 
 import structlog
@@ -55,6 +56,8 @@ class Envelope:
         )
         began = time.perf_counter()
         status = 0
+        head = scope["method"] == "HEAD"
+        inner = cast(HTTPScope, {**scope, "method": "GET"}) if head else scope  # RFC 9110, 9.3.2: GET without its body
 
         async def with_headers(message: Message) -> None:
             nonlocal status
@@ -69,10 +72,12 @@ class Envelope:
                 if b"cache-control" not in names:
                     own.append((b"cache-control", b"no-store"))
                 message["headers"] = own
+            elif head and message["type"] == "http.response.body":
+                message["body"] = b""
             await send(message)
 
         try:
-            await self._app(scope, receive, with_headers)
+            await self._app(inner, receive, with_headers)
         finally:
             tell = log.debug if scope["path"].startswith("/health/") else log.info  # probes come every second
             tell(

@@ -44,13 +44,13 @@ class Health(msgspec.Struct, frozen=True):
     checks: Sequence[CheckReply]
 
 
-@get("/health/live", summary="Liveness", tags=["Health"], security=[], sync_to_thread=False)
+@get("/health/live", summary="Liveness", tags=["Health"], security=[{}], sync_to_thread=False)
 def live() -> Live:
     """Static: needs neither database nor token."""
     return Live("ok")
 
 
-@get("/health/ready", summary="Readiness", tags=["Health"], security=[], responses=described(503))
+@get("/health/ready", summary="Readiness", tags=["Health"], security=[{}], responses=described(503))
 async def ready(check: FromDishka[CheckReadiness]) -> Response[Ready]:
     """503 until database, schema, keys and change feed are there, and whenever one of them is not."""
     failing = [c.name for c in await check() if not c.ok]

@@ -97,7 +97,7 @@ class KeysController(Controller):
     "/oauth2/jwks",
     summary="Public keys",
     tags=["Keys"],
-    security=[],
+    security=[{}],
     media_type="application/jwk-set+json",
 )
 async def jwks(

@@ -95,10 +95,10 @@ class HttpProblem(Exception):
 
 
 def described(*statuses: int) -> dict[int, ResponseSpec]:
-    """The OpenAPI entries of the problems an operation may answer."""
+    """The OpenAPI entries of the problems an operation may answer; any may find a parameter malformed (400)."""
     return {
         status: ResponseSpec(Problem, generate_examples=False, description=TITLES[status], media_type=MEDIA_TYPE)
-        for status in statuses
+        for status in sorted({400, *statuses})
     }
 
 

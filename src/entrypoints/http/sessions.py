@@ -52,7 +52,7 @@ class SessionsController(Controller):
 
     path = "/auth"
     tags = ["Sign-in"]
-    security: list[dict[str, list[str]]] = []
+    security: list[dict[str, list[str]]] = [{}]
 
     @post(
         "/login", status_code=200, summary="Sign in with a password", responses=described(400, 401, 403, 422, 429, 503)
