@@ -56,10 +56,12 @@ guards: $(READY) ## Remove each guard in a copy, and see that its test notices (
 bench: $(READY) ## Measure the hot paths beside the machine's own limits
 	@PYTHONPATH=src:tests $(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(READY) ## Load the service for a long time, and watch memory and tables
-	@PYTHONPATH=src:tests $(BIN)/python -m benchmarks.soak $(ARGS)
+soak: $(READY) ## Run the property tests of rules and contracts at length (about ten minutes)
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(PARALLEL) -m "not server" tests/rules tests/contracts $(ARGS)
 
-docs: $(READY) ## Check that every link of the documentation leads somewhere
+docs: $(READY) ## Write the reference pages anew from the code, and check every link
+	@$(BIN)/python -m entrypoints.settings > docs/reference/settings.md
+	@$(BIN)/python -m entrypoints.cli.reference > docs/reference/commands.md
 	@$(BIN)/python tools/check_links.py
 
 lock: $(READY) ## Write the lock files anew from pyproject.toml (ARGS=--upgrade for newer versions)
