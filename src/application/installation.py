@@ -100,7 +100,7 @@ class PrepareInstallation:
         now = self.clock.now()
         actor = Actor.system("first-start", Rules({}), now)
         secret = self.secrets.token(32)
-        await self.keys.save([self.new_key(use, ALGORITHMS[use][0], now, now) for use in KeyUse])
+        await self.keys.save([await self.new_key(use, ALGORITHMS[use][0], now, now) for use in KeyUse])
         user = User(UserId(self.secrets.uuid(now)), address, now, now, UserStatus.ACTIVE, email_verified=False)
         await self.users.add(user)
         await self.credentials.set_password(PasswordCredential(user.id, hashed, now))
@@ -115,6 +115,8 @@ class PrepareInstallation:
             keys = await self.keys.all()
             try:
                 for key in keys:
+                    if key.revoked_at is not None:
+                        continue
                     self.sealer.open(key.sealed, key_context(key.id))
                 self.sealer.open(installation.secret or b"", INSTALLATION_CONTEXT)
             except ValueError as error:

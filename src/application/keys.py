@@ -18,6 +18,7 @@ from domain.tokens import KEY_ID_BYTES
 from domain.users import email_key, username_key
 
 INSTALLATION_CONTEXT = "installation/secret"
+WRONG_MASTER_KEY = "the master key here is not the one this installation was prepared with"
 
 
 def key_context(id: str) -> str:
@@ -53,7 +54,7 @@ class KeyRing:
             if installation.secret is not None:
                 self._secret = self._sealer.open(installation.secret, INSTALLATION_CONTEXT)
         except ValueError as error:
-            raise Unavailable("the keys do not open with this master key", code="master_key_wrong") from error
+            raise Unavailable(WRONG_MASTER_KEY, code="master_key_wrong") from error
         self._access_tokens.load([(k, secret) for k, secret in opened if k.use is KeyUse.SIGN])
         self._refresh = {k.id: (k, secret) for k, secret in opened if k.use is KeyUse.REFRESH}
         self._held = [k for k, _ in opened]
@@ -91,16 +92,24 @@ class KeyRing:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """Makes a key, its secret half sealed at once."""
+    """Makes a key, its secret half sealed at once with the master key that the installation was prepared with."""
 
     maker: KeyMaker
     sealer: Sealer
     secrets: Secrets
+    installations: Installations
 
-    def __call__(self, use: KeyUse, algorithm: str, now: datetime, activates_at: datetime) -> Key:
-        """Raises Invalid for an algorithm that is not made for this use."""
+    async def __call__(self, use: KeyUse, algorithm: str, now: datetime, activates_at: datetime) -> Key:
+        """Raises Invalid for an algorithm that is not made for this use, and Unavailable (`master_key_wrong`) rather
+        than seal a key that nobody else could open, which would stop every server."""
         if algorithm not in ALGORITHMS[use]:
             raise Invalid.field("/algorithm", f"one of {', '.join(ALGORITHMS[use])}", code="algorithm_unknown")
+        installation = await self.installations.read()
+        try:
+            if installation.secret is not None:
+                self.sealer.open(installation.secret, INSTALLATION_CONTEXT)
+        except ValueError as error:
+            raise Unavailable(WRONG_MASTER_KEY, code="master_key_wrong") from error
         id = self.secrets.token(KEY_ID_BYTES).hex()
         public, secret = self.maker.make(algorithm)
         return Key(id, use, algorithm, now, activates_at, self.sealer.seal(secret, key_context(id)), public)
@@ -133,12 +142,12 @@ class RotateKey:
     async def __call__(self, actor: Actor, use: KeyUse, algorithm: str | None = None) -> Key:
         """The next key. `algorithm` None keeps the present one. Raises Conflict while a rotation is under way."""
         require(actor.decide(KEYS_WRITE, EVERYWHERE))
-        now = self.clock.now()
         async with self.transaction():
             keys = await self.keys.locked()
+            now = self.clock.now()  # after the wait for the lock
             present = active(keys, use, now)
             chosen = algorithm or (present.algorithm if present else ALGORITHMS[use][0])
-            fresh = self.new_key(use, chosen, now, now + LEAD[use] if present else now)
+            fresh = await self.new_key(use, chosen, now, now + LEAD[use] if present else now)
             await self.keys.save(succeed(keys, fresh))
             await self.trail.record(actor, Action.KEY_ROTATED, f"key:{fresh.id}", {"use": use, "algorithm": chosen})
         return fresh
@@ -157,9 +166,9 @@ class RevokeKey:
     async def __call__(self, actor: Actor, id: str) -> Key:
         """The revoked key. If it was the active one, its successor (or a fresh key) takes over at once."""
         require(actor.decide(KEYS_WRITE, EVERYWHERE))
-        now = self.clock.now()
         async with self.transaction():
             keys = {k.id: k for k in await self.keys.locked()}
+            now = self.clock.now()  # after the wait for the lock
             key = keys.get(id)
             if key is None:
                 raise NotFound("no such key")
@@ -167,7 +176,7 @@ class RevokeKey:
                 return key
             changed = {k.id: k for k in revoke(keys.values(), id, now)}
             if active({**keys, **changed}.values(), key.use, now) is None:
-                fresh = self.new_key(key.use, key.algorithm, now, activates_at=now)
+                fresh = await self.new_key(key.use, key.algorithm, now, activates_at=now)
                 changed[fresh.id] = fresh
             await self.keys.save(list(changed.values()))
             successor = active({**keys, **changed}.values(), key.use, now)
@@ -195,6 +204,7 @@ class RotateDueKeys:
             return
         async with self.transaction():
             keys = await self.keys.locked()
+            now = self.clock.now()  # after the wait for the lock
             for use in KeyUse:
                 if due(keys, use, now):
                     await self._make(keys, use, now)
@@ -202,7 +212,7 @@ class RotateDueKeys:
     async def _make(self, keys: Sequence[Key], use: KeyUse, now: datetime) -> None:
         present = active(keys, use, now)
         algorithm = present.algorithm if present else ALGORITHMS[use][0]
-        fresh = self.new_key(use, algorithm, now, now + LEAD[use] if present else now)
+        fresh = await self.new_key(use, algorithm, now, now + LEAD[use] if present else now)
         await self.keys.save(succeed(keys, fresh) if present else [fresh])
         actor = Actor.system("key-schedule", Rules({}), now)
         await self.trail.record(actor, Action.KEY_ROTATED, f"key:{fresh.id}", {"use": use, "algorithm": algorithm})

@@ -13,7 +13,7 @@ from application.authority import LiveAuthority
 from application.keys import KeyRing
 from domain.audit import Action, Outcome
 from domain.clients import FIRST_PARTY, Client
-from domain.credentials import PASSWORD_MAX, PasswordCredential
+from domain.credentials import PASSWORD_MAX, Failures, PasswordCredential
 from domain.errors import Forbidden, InvalidGrant, NotAuthenticated, TooManyAttempts, Unavailable
 from domain.policies import Actor, Facts, Origin
 from domain.ports import (
@@ -134,6 +134,9 @@ class Floor:
         await self._clock.sleep(max(0.0, self._seconds - spent))
 
 
+type Turn = tuple[Failures, datetime]
+"""A try that was due: the failures it saw, and when it was claimed."""
+
 TRIES_AT_ONCE = 16
 
 
@@ -198,33 +201,58 @@ class SignIn:
         rules = await self.issue.ready(self.clock.now())
         key = self.ring.account_key(identifier)
         with self.tries.one_of(key):
-            user, stored = await self._look_up(identifier, key)
-            fresh_hash, spent = await self._compare(user, stored, password)
-        family: tuple[Family, Session, Client, Facts] | None = None
-        if user is not None and stored is not None and fresh_hash is not None:
-            family = await self._open_session(user, stored, fresh_hash, key, origin)
+            family, spent = await self._try(identifier, password, key, origin)
         if family is None:
-            await self._count_failure(user, key, origin)
             await self.floor.fill_up(spent)
             raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
         return self.issue(*family, rules, self.clock.now())
 
-    async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None]:
+    async def _try(
+        self, identifier: str, password: str, key: bytes, origin: Origin
+    ) -> tuple[tuple[Family, Session, Client, Facts] | None, float]:
+        """What a right password opened, or None with the failure counted; and how long the comparison took."""
+        user, stored, turn = await self._look_up(identifier, key)
+        try:
+            fresh_hash, spent = await self._compare(user, stored, password)
+        except Unavailable:
+            await self._give_back(key, turn)
+            raise
+        family = None
+        if user is not None and stored is not None and fresh_hash is not None:
+            family = await self._open_session(user, stored, fresh_hash, key, origin)
+        if family is None:
+            await self._count_failure(user, key, origin)
+        return family, spent
+
+    async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None, Turn | None]:
         async with self.transaction():
-            await self._require_turn(key)
+            turn = await self._require_turn(key)
             user = await self.users.by_login(identifier)
             stored = await self.credentials.password(user.id) if user else None
-        return user, stored
+        return user, stored, turn
 
-    async def _require_turn(self, key: bytes) -> None:
-        """Raises TooManyAttempts while guessing is slowed down, and for all but one of those that come at once."""
+    async def _require_turn(self, key: bytes) -> Turn | None:
+        """The turn this try has taken, None where none is needed yet.
+
+        Raises TooManyAttempts while guessing is slowed down, and for all but one of those that come at once.
+        """
         now = self.clock.now()
         failures = await self.failures.get(key)
         if failures is None:
-            return
-        wait = failures.wait(now)
-        if wait or (failures.slowed(now) and not await self.failures.claim(key, failures, now)):
+            return None
+        if wait := failures.wait(now):
             raise too_many(wait)
+        if not failures.slowed(now):
+            return None
+        if not await self.failures.claim(key, failures, now):
+            raise too_many(replace(failures, last_at=now).wait(now))
+        return failures, now
+
+    async def _give_back(self, key: bytes, turn: Turn | None) -> None:
+        """A try that was shed compared nothing, so it must not cost its turn."""
+        if turn is not None:
+            async with self.transaction():
+                await self.failures.give_back(key, *turn)
 
     async def _compare(
         self, user: User | None, stored: PasswordCredential | None, password: str
@@ -345,7 +373,7 @@ class RefreshSession:
             outcome = await self._exchange(token, origin, now)
         if isinstance(outcome, str):  # raised after the commit: a replay must stay revoked
             raise InvalidGrant(REFUSED_REFRESH)
-        return self.issue(*outcome, rules, now)
+        return self.issue(*outcome, rules, self.clock.now())
 
     async def _exchange(
         self, token: RefreshToken, origin: Origin, now: datetime

@@ -295,10 +295,10 @@ class UpdateUser:
     async def __call__(self, actor: Actor, id: UserId, version: int | None, changes: UserChanges) -> Account:
         """Raises NotFound, Forbidden, Stale, Invalid or Conflict."""
         work = self.account
-        if "email" in changes.fields:
-            refuse_own(actor, id, "e-mail address")
         async with work.transaction():
             user = await work.held(actor, id, version)
+            if "email" in changes.fields and changes.email != user.email:
+                refuse_own(actor, id, "e-mail address")
             return await self._save(actor, user, changes)
 
     async def own(self, actor: Actor, version: int | None, changes: UserChanges) -> Account:

@@ -106,7 +106,8 @@ def revoke(keys: Iterable[Key], id: str, now: datetime) -> list[Key]:
     key = next(k for k in known if k.id == id)
     changed = {id: replace(key, revoked_at=now)}
     for k in known:
-        if k.use is key.use and k.state(now) is KeyState.ACTIVE and k.superseded_at == key.activates_at and k.id != id:
+        serving = k.state(now) in {KeyState.NEXT, KeyState.ACTIVE}  # next: to a clock that lags behind the others
+        if k.use is key.use and serving and k.superseded_at == key.activates_at and k.id != id:
             changed[k.id] = replace(k, superseded_at=None)
     left = [changed.get(k.id, k) for k in known]
     if active(left, key.use, now) is None:

@@ -151,6 +151,9 @@ class SignInFailures(Protocol):
         """Take the one try that is due: of any number that saw the same failures, one gets it, and `last_at` becomes
         `now`, so that the next has to wait again."""
 
+    async def give_back(self, key: bytes, seen: Failures, claimed_at: datetime) -> None:
+        """Undo a claim whose try did not take place; nothing if there was another failure or success since."""
+
     async def clear(self, key: bytes) -> None:
         """Forget, after a success."""
 

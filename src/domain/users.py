@@ -139,7 +139,8 @@ def parse_username(text: str, pointer: str = "/username") -> str:
 def parse_display_name(text: str, pointer: str = "/display_name") -> str:
     """A name in any script; raises Invalid when empty, over-long or holding control characters."""
     name = _nfc(text).strip()
-    if not 1 <= len(name) <= DISPLAY_NAME_MAX or not _printable(name, besides=JOINERS):
+    visible = name.strip(JOINERS)
+    if not visible or len(name) > DISPLAY_NAME_MAX or not _printable(name, besides=JOINERS):
         raise Invalid.field(
             pointer, f"a name has 1 to {DISPLAY_NAME_MAX} printable characters", code="display_name_malformed"
         )

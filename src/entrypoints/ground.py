@@ -52,12 +52,14 @@ def opened(settings: Settings, *, serving: bool = False) -> Iterator[Ground]:
     if settings.database_url is not None:
         service_url = settings.database_url.reveal()
         owner_url = (settings.database_owner_url or settings.database_url).reveal()
-        if settings.master_key is None:
+        if settings.master_key is None and serving:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield Ground(settings, Place(service_url, master_key(settings)), owner_url, None)
+        yield Ground(settings, Place(service_url, master_key(settings, create=serving)), owner_url, None)
         return
     prepare_data_dir(settings.data_dir)
-    key = master_key(settings)  # before the cluster, so that a cluster without a key means that the key was lost
+    key = master_key(
+        settings, create=True
+    )  # before the cluster, so that a cluster without a key means that the key was lost
     postgres = EmbeddedPostgres(settings.data_dir)
     cluster = None if serving else postgres.attach()
     try:
@@ -68,19 +70,23 @@ def opened(settings: Settings, *, serving: bool = False) -> Iterator[Ground]:
         postgres.stop()
 
 
-def master_key(settings: Settings) -> bytes:
-    """The key-encryption key: as set or, on a laptop, from the data folder, where the first start puts one."""
+def master_key(settings: Settings, *, create: bool) -> bytes:
+    """The key-encryption key: as set or, on a laptop, from the data folder, where the first start puts one.
+
+    Raises StartRefused where there is none and `create` is False, or where one was lost.
+    """
     if settings.master_key is not None:
         return settings.master_key.reveal()
     path = settings.data_dir / MASTER_KEY_FILE
-    if not path.exists() and (settings.data_dir / CLUSTER_FOLDER).is_dir():
-        raise StartRefused(f"The master key {path} is gone; restore it from a backup, or set HEXWARD_MASTER_KEY.")
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+    if not path.exists():
+        if (settings.data_dir / CLUSTER_FOLDER).is_dir():
+            raise StartRefused(f"The master key {path} is gone; restore it from a backup, or set HEXWARD_MASTER_KEY.")
+        if not create:
+            raise StartRefused(
+                f"There is no master key in {settings.data_dir}; set HEXWARD_MASTER_KEY to that of the installation, "
+                "or HEXWARD_DATA_DIR to the folder that holds it."
+            )
+        _make_master_key(path)
     if path.stat().st_mode & 0o077:
         raise StartRefused(f"{path} can be read by others; give it to its owner alone: chmod 600 {path}")
     try:
@@ -90,6 +96,19 @@ def master_key(settings: Settings) -> bytes:
     if len(key) != 32:
         raise StartRefused(f"{path} does not hold a master key; restore it from a backup, or set HEXWARD_MASTER_KEY.")
     return key
+
+
+def _make_master_key(path: Path) -> None:
+    """Whole or not at all, also when two processes do it at once: the first one's stays."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(fresh)
+    fresh.unlink()
 
 
 async def operator(container: AsyncContainer, as_user: str | None = None) -> Actor:

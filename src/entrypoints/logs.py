@@ -1,6 +1,7 @@
 """Logs: one line per fact, readable on a terminal and JSON in production, through structlog for all libraries."""
 
 import logging
+import re
 import sys
 import traceback
 
@@ -41,8 +42,20 @@ def configure_logs(level: str, environment: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
+_QUOTED = re.compile(r"(query argument \$\d+:).*")
+_GOES_ON = ("HINT:", "Traceback", 'File "', "The above exception", "During handling", "+-")
+
+
 def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
-    """Where it happened and what was said, without local variables (passwords, tokens) and without the DETAIL and
-    CONTEXT lines of PostgreSQL, which quote what was to be stored."""
-    text = "".join(traceback.format_exception(*exc_info))
-    return "\n".join(line for line in text.splitlines() if not line.lstrip("| ").startswith(("DETAIL:", "CONTEXT:")))
+    """Where it happened and what was said, without local variables (passwords, tokens) and without what PostgreSQL and
+    its driver quote of what was to be stored: DETAIL and CONTEXT, however many lines, and arguments."""
+    kept, quoting = [], False
+    for line in "".join(traceback.format_exception(*exc_info)).splitlines():
+        words = line.lstrip("| ")
+        if words.startswith(("DETAIL:", "CONTEXT:")):
+            quoting = True
+        elif words.startswith(_GOES_ON):
+            quoting = False
+        if not quoting:
+            kept.append(_QUOTED.sub(r"\1 ***", line))
+    return "\n".join(kept)

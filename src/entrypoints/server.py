@@ -57,12 +57,12 @@ def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | N
             target=_announce_when_up, args=(settings, server, partial(announce, ground, first), began), daemon=True
         )
         server.on_startup(waiter.start)
-        with _database_watched(ground):
+        with _database_watched(ground, server):
             server.serve(target_loader=partial(_worker_app, ground, os.getpid()), wrap_loader=False)
 
 
 @contextlib.contextmanager
-def _database_watched(ground: Ground) -> Iterator[None]:
+def _database_watched(ground: Ground, server: Any) -> Iterator[None]:
     """Stop serving when the embedded PostgreSQL ends by itself, and raise StartRefused: whoever restarts us restarts
     both, which is simpler and surer than workers whose database changed under them."""
     postgres = ground.embedded
@@ -73,7 +73,7 @@ def _database_watched(ground: Ground) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(0.5):
-            if not postgres.running():
+            if not postgres.running() and not server.interrupt_signal:  # a stop may have reached it before us
                 lost.set()
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -107,6 +107,8 @@ async def bring_up(ground: Ground) -> FirstAdministrator | None:
     except StartRefused:
         raise
     except DomainError as error:
+        if isinstance(error.__cause__, StartRefused):
+            raise error.__cause__ from error
         raise StartRefused(f"The first start did not succeed: {error.message}.") from error
     finally:
         await container.close()

@@ -82,3 +82,15 @@ async def test_a_turn_cannot_be_claimed_after_a_success_or_another_failure(store
     assert await within(store, store.failures.claim(KEY, seen, NOW + SECOND)) is False
     assert await within(store, store.failures.claim(OTHER, seen, NOW + SECOND)) is False
     assert await within(store, store.failures.get(KEY)) is None
+
+
+async def test_a_turn_that_was_not_used_can_be_given_back_by_who_claimed_it(store):
+    await within(store, store.failures.add(KEY, NOW))
+    seen = await within(store, store.failures.get(KEY))
+    later = NOW + 2 * SECOND
+    assert await within(store, store.failures.claim(KEY, seen, later))
+    await within(store, store.failures.give_back(KEY, seen, later))
+    assert await within(store, store.failures.get(KEY)) == seen
+    assert await within(store, store.failures.claim(KEY, seen, later))
+    await within(store, store.failures.add(KEY, later + SECOND), store.failures.give_back(KEY, seen, later))
+    assert await within(store, store.failures.get(KEY)) == Failures(2, later + SECOND)

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
+import sys
 from datetime import timedelta
 from itertools import chain
 
 import pytest
 
+from adapters.sealing import AesSealer
 from application.authority import LiveAuthority
-from domain.errors import Unavailable
-from domain.ports import ChangeFeed
+from application.keys import KeyRing
+from domain.errors import Overloaded, StartRefused, Unavailable
+from domain.ports import ChangeFeed, PasswordHasher, Sealer
 from domain.roles import MAX_GLOBAL_GRANTS
-from http_world import ADMIN, PASSWORD
+from entrypoints.logs import _traceback
+from http_world import ADMIN, MASTER_KEY, PASSWORD
 
 ZOE, BOSS = "zoe@example.org", "boss@example.org"
 WRONG = "not the right pass phrase"
@@ -213,3 +217,69 @@ async def test_the_follower_outlives_whatever_goes_wrong(api):
 async def test_the_frameworks_own_pages_are_not_served(api):
     for path in ("/openapi", "/openapi/", "/openapi/openapi.json", "/schema"):
         assert (await api.call("GET", path)).status_code == 404
+
+
+async def test_a_key_is_never_sealed_with_another_master_key_than_the_rest(api):
+    sealer = await api.container.get(Sealer)
+    right, sealer._keys = sealer._keys, AesSealer(bytes(reversed(MASTER_KEY)))._keys
+    for path in ("/api/v1/keys/rotate",):
+        answer = await api.call("POST", path, by=ADMIN, json={})
+        assert (answer.status_code, answer.json()["code"]) == (503, "master_key_wrong")
+    sealer._keys = right
+    assert (await api.call("POST", "/api/v1/keys/rotate", by=ADMIN, json={})).status_code == 201
+
+
+async def test_no_empty_key_set_is_served_before_keys_are_loaded(api):
+    ring = await api.container.get(KeyRing)
+    held, ring._held = ring._held, ()
+    answer = await api.call("GET", "/oauth2/jwks")
+    assert (answer.status_code, answer.headers["cache-control"]) == (503, "no-store")
+    ring._held = held
+    assert (await api.call("GET", "/oauth2/jwks")).json()["keys"]
+
+
+async def test_what_is_meant_for_operators_is_not_told_to_callers(api):
+    feed = await lost_feed(api)
+    feed._error = StartRefused("the login may not act as hexward_service; GRANT it")
+    answer = await api.call("POST", "/api/v1/auth/login", json={"email": ADMIN, "password": PASSWORD})
+    assert answer.status_code == 500
+    assert "GRANT" not in answer.text
+    feed.found()
+
+
+async def test_a_try_that_was_shed_does_not_cost_its_turn(api):
+    await api.a_user(ZOE)
+    assert await guesses(api, ZOE, 6) == [401] * 5 + [429]
+    api.clock.move(timedelta(seconds=2))
+    hasher = await api.container.get(PasswordHasher)
+    verify = hasher.verify
+
+    async def full(*_):
+        raise Overloaded("too many")
+
+    hasher.verify = full
+    body = {"email": ZOE, "password": PASSWORD}
+    assert (await api.call("POST", "/api/v1/auth/login", json=body)).status_code == 503
+    hasher.verify = verify
+    assert (await api.call("POST", "/api/v1/auth/login", json=body)).status_code == 200
+
+
+async def test_one_may_send_ones_own_address_unchanged(api):
+    me = (await api.call("GET", "/api/v1/me", by=ADMIN)).json()
+    patch = {"json": {"email": ADMIN, "display_name": "Root"}, "headers": {"If-Match": "*"}}
+    assert (await api.call("PATCH", f"/api/v1/users/{me['id']}", by=ADMIN, **patch)).status_code == 200
+
+
+async def test_options_are_answered_whatever_the_parameters(api):
+    assert (await api.call("OPTIONS", "/api/v1/users?x=1")).status_code == 204
+
+
+async def test_a_traceback_in_the_log_quotes_nothing_that_was_to_be_stored(api):
+    driver = ValueError("invalid input for query argument $1: 'SEC" + "RET third'")
+    server = ValueError("Key exists\nDETAIL:  Failing row (first\nSEC" + "RET second)\nHINT:  none")
+    try:
+        raise server from driver
+    except ValueError:
+        told = _traceback(sys.exc_info())
+    assert "SECRET" not in told
+    assert "HINT" in told

@@ -141,6 +141,15 @@ def test_a_waiting_key_that_is_revoked_gives_the_office_back(use):
 
 
 @pytest.mark.parametrize("use", KeyUse)
+def test_a_server_whose_clock_lags_leaves_no_gap_when_it_revokes_the_waiting_key(use):
+    first = a_key(use, created_at=NOW, activates_at=NOW)
+    waiting = successor(use, NOW + SECOND)
+    keys = rotated([first], waiting)
+    saved = {k.id: k for k in keys} | {k.id: k for k in revoke(keys, waiting.id, NOW - 10 * SECOND)}
+    assert active(saved.values(), use, NOW + DAY).id == first.id
+
+
+@pytest.mark.parametrize("use", KeyUse)
 def test_an_active_key_that_is_revoked_makes_room_for_the_waiting_one_at_once(use):
     first = a_key(use, created_at=NOW - DAY, activates_at=NOW - DAY)
     waiting = successor(use, NOW)

@@ -248,7 +248,17 @@ READS = {
 }
 """Doors that change nothing, or nothing yet: what a start and the schedule do is in test_installation.py."""
 
-PARTS = {"AccountChange", "Floor", "IssueTokens", "KeyRing", "LiveAuthority", "PasswordRule", "Reread", "Trail"}
+PARTS = {
+    "AccountChange",
+    "Floor",
+    "IssueTokens",
+    "KeyRing",
+    "LiveAuthority",
+    "NewKey",
+    "PasswordRule",
+    "Reread",
+    "Trail",
+}
 """What use cases are made of; nobody calls these from outside."""
 
 

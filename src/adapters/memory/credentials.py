@@ -46,6 +46,10 @@ class MemorySignInFailures:
         self.tables.failures.put(key, Failures(seen.count, max(seen.last_at, now)))
         return True
 
+    async def give_back(self, key: bytes, seen: Failures, claimed_at: datetime) -> None:
+        if self.tables.failures.get(key) == Failures(seen.count, max(seen.last_at, claimed_at)):
+            self.tables.failures.put(key, seen)
+
     async def clear(self, key: bytes) -> None:
         self.tables.failures.remove(key)
 

@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select, update
 from adapters.postgres.database import SETTINGS, Database
 from adapters.postgres.faults import DRIVER_FAULTS, unavailable
 from adapters.postgres.tables import SERVICE_ROLE, changes, installation, users
-from adapters.postgres.urls import connect, dsn, hang_up
+from adapters.postgres.urls import connect, dsn, hang_up, refused_later
 from adapters.system import SystemClock
 from domain.ports import Change, ChangeKind, News
 from domain.users import UserId
@@ -121,7 +121,8 @@ class PostgresFeed:
         return News(tuple(Change(ChangeKind(r["kind"]), r["subject"]) for r in rows if r["kind"] is not None))
 
     async def _connect(self) -> None:
-        connection = await connect(self._url, settings=SETTINGS, role=self._service_role)
+        with refused_later():
+            connection = await connect(self._url, settings=SETTINGS, role=self._service_role)
         self._connection = connection
         connection.add_termination_listener(self._hear)
         await connection.add_listener(CHANNEL, self._hear)

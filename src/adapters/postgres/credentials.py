@@ -71,5 +71,10 @@ class PostgresSignInFailures:
         )
         return await self.database.row(claimed) is not None
 
+    async def give_back(self, key: bytes, seen: Failures, claimed_at: datetime) -> None:
+        table, claimed = sign_in_failures, max(seen.last_at, claimed_at)
+        mine = update(table).where(table.c.key == key, table.c.count == seen.count, table.c.last_at == claimed)
+        await self.database.execute(mine.values(last_at=seen.last_at))
+
     async def clear(self, key: bytes) -> None:
         await self.database.execute(delete(sign_in_failures).where(sign_in_failures.c.key == key))

@@ -21,7 +21,7 @@ from sqlalchemy.sql import ClauseElement
 
 from adapters.postgres.faults import DRIVER_FAULTS, passes, unavailable
 from adapters.postgres.tables import SERVICE_ROLE
-from adapters.postgres.urls import connect, dsn
+from adapters.postgres.urls import connect, dsn, refused_later
 from domain.errors import Unavailable
 
 POOL_SIZE = 10
@@ -83,7 +83,8 @@ class Database:
         self._endings: set[asyncio.Task[Any]] = set()
 
     async def _connect(self) -> Any:
-        return await connect(self.url, settings=SETTINGS, role=self._service_role, command_timeout=_COMMAND_TIMEOUT)
+        with refused_later():
+            return await connect(self.url, settings=SETTINGS, role=self._service_role, command_timeout=_COMMAND_TIMEOUT)
 
     def transaction(self) -> "_Transaction":
         """`async with database.transaction():` begins, commits at the end, rolls back if the block raises.

@@ -5,7 +5,8 @@ folder, `postgresql://user@/db?host=/run/postgresql`. asyncpg reads it; SQLAlche
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -92,6 +93,15 @@ async def connect(
     except DRIVER_FAULTS as error:
         raise unavailable(error) from error
     return connection
+
+
+@contextmanager
+def refused_later() -> Iterator[None]:
+    """What stops a start only puts off the work of a server that already runs: it may be mended under it."""
+    try:
+        yield
+    except StartRefused as error:
+        raise Unavailable("the database refuses this service at the moment") from error
 
 
 async def hang_up(connection: Any) -> None:

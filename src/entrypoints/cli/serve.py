@@ -107,11 +107,14 @@ def _line_to_try(address: str, administrator: dict[str, Any] | None) -> str:
     """For a shell, as it is: a sign-in after the first start, and a question that needs none after any other."""
     if administrator is None:
         return f"curl -s {shlex.quote(f'{address}/health/ready')}"
-    post = f"curl -s {shlex.quote(f'{address}/api/v1/auth/login')} -H 'Content-Type: application/json' -d"
+    # by standard input: a password in an argument shows in the list of processes
+    post = f"curl -s --json @- {shlex.quote(f'{address}/api/v1/auth/login')}"
     if administrator["password"] is not None:
-        return f"{post} {shlex.quote(json.dumps(administrator))}"
-    email = json.dumps(json.dumps(administrator["email"]))[1:-1].replace("$", "\\$").replace("`", "\\`")
-    return f"""printf 'Password: '; read -rs P; {post} "{{\\"email\\": {email}, \\"password\\": \\"$P\\"}}\""""
+        return f"printf %s {shlex.quote(json.dumps(administrator))} | {post}"
+    email = shlex.quote(json.dumps(administrator["email"]))
+    return (
+        f'printf \'Password: \'; read -rs P; printf \'{{"email": %s, "password": "%s"}}\' {email} "$P" | {post}'
+    ).replace('\\"', '"')
 
 
 def _place(url: str) -> str:

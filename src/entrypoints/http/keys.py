@@ -10,7 +10,7 @@ from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
 from litestar.params import FromPath, JSONBody
 
-from application.keys import ListKeys, RevokeKey, RotateKey
+from application.keys import KeyRing, ListKeys, RevokeKey, RotateKey
 from domain.keys import JWKS_MAX_AGE, Key, KeyState, KeyUse
 from domain.policies import Actor
 from domain.ports import AccessTokens, Clock
@@ -101,9 +101,13 @@ class KeysController(Controller):
     media_type="application/jwk-set+json",
 )
 async def jwks(
-    request: Request[Any, Any, Any], tokens: FromDishka[AccessTokens], clock: FromDishka[Clock]
+    request: Request[Any, Any, Any],
+    tokens: FromDishka[AccessTokens],
+    ring: FromDishka[KeyRing],
+    clock: FromDishka[Clock],
 ) -> Response[bytes]:
     """The JSON Web Key Set (RFC 7517) that verifies our tokens; cache it as the headers allow."""
+    ring.require_ready(clock.now())  # an empty set would be cached, and fail every token elsewhere
     body = tokens.jwks(clock.now())
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"}

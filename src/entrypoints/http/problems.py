@@ -132,6 +132,8 @@ def respond(
 def domain_problem(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:
     """What the core refused."""
     status = next((s for kind, s in STATUSES.items() if isinstance(error, kind)), 500)
+    if status == 500:  # meant for operators, not for callers
+        return unexpected_problem(request, error)
     headers = {}
     if isinstance(error, TooManyAttempts | Unavailable):
         headers["retry-after"] = str(error.retry_after)
