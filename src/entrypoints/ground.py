@@ -43,18 +43,19 @@ def read_settings() -> Settings:
 
 
 @contextlib.contextmanager
-def opened(settings: Settings, *, serving: bool = False) -> Iterator[Ground]:
+def opened(settings: Settings, *, serving: bool = False, keyless: bool = False) -> Iterator[Ground]:
     """The installation, for as long as the block lasts; raises StartRefused.
 
     Without a database URL the embedded PostgreSQL is started, and stopped at the end. A command (`serving` False) uses
-    the one a running server has started.
+    the one a running server has started. `keyless`: for work on the schema, which no key is needed for.
     """
     if settings.database_url is not None:
         service_url = settings.database_url.reveal()
         owner_url = (settings.database_owner_url or settings.database_url).reveal()
         if settings.master_key is None and serving:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        yield Ground(settings, Place(service_url, master_key(settings, create=serving)), owner_url, None)
+        key = b"" if keyless else master_key(settings, create=serving)
+        yield Ground(settings, Place(service_url, key), owner_url, None)
         return
     prepare_data_dir(settings.data_dir)
     key = master_key(

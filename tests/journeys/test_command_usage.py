@@ -270,13 +270,13 @@ def test_the_summary_of_a_first_start_shows_the_password_and_a_line_to_sign_in()
     assert "http://127.0.0.1:9000/docs" in shown
     assert "abc-def  (shown once" in shown
     assert "export HEXWARD_DATA_DIR=/srv/data" in shown
-    assert "curl -s http://127.0.0.1:9000/api/v1/auth/login" in shown
+    assert "curl -s --json @- http://127.0.0.1:9000/api/v1/auth/login" in shown
 
 
 def test_the_line_to_sign_in_sends_what_it_should(tmp_path):
-    """As pasted into bash; `curl` only shows what it was given, and a chosen password is asked for."""
+    """As pasted into bash, by standard input; `curl` only shows what it was given, and a chosen password is asked for."""
     curl = tmp_path / "curl"
-    curl.write_text('#!/bin/sh\nfor last; do :; done; printf "%s" "$last"\n')
+    curl.write_text('#!/bin/sh\ncase "$*" in *abc-def*) exit 1;; esac; exec cat\n')
     curl.chmod(0o755)
     for password, typed in (("abc-def", ""), (None, "abc-def\n")):
         first = SimpleNamespace(email="z$oe`'\"@example.org", password=password)

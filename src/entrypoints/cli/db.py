@@ -24,7 +24,7 @@ def upgrade() -> None:
     """
     from entrypoints.ground import read_settings
 
-    with opened_in_turn(read_settings()) as ground:
+    with opened_in_turn(read_settings(), keyless=True) as ground:
         before, after = asyncio.run(_upgraded(ground.owner_url))
     if wants_json():
         put_json({"from": before, "to": after, "changed": before != after})
@@ -42,7 +42,7 @@ def check() -> None:
     settings = read_settings()
     if not has_database(settings):
         raise StartRefused(f"there is no database in {settings.data_dir} yet; {START_FIRST}", code="not_prepared")
-    with opened_in_turn(settings) as ground:
+    with opened_in_turn(settings, keyless=True) as ground:
         revision, problems = asyncio.run(_compared(ground.owner_url))
     if wants_json():
         put_json({"revision": revision, "problems": problems})

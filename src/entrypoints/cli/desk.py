@@ -63,7 +63,7 @@ def at_desk[T](work: Callable[[Desk], Awaitable[T]]) -> T:
 
 
 @contextlib.contextmanager
-def opened_in_turn(settings: Settings) -> Iterator[Any]:
+def opened_in_turn(settings: Settings, *, keyless: bool = False) -> Iterator[Any]:
     """The installation, for one command at a time where the database is embedded.
 
     The command that had to start the database stops it at its end, also for others that had joined it meanwhile.
@@ -78,7 +78,7 @@ def opened_in_turn(settings: Settings) -> Iterator[Any]:
             turn = os.open(settings.data_dir / "command.lock", flags, 0o600)
             stack.callback(os.close, turn)
             fcntl.flock(turn, fcntl.LOCK_EX)  # the system gives it back however this process ends
-        yield stack.enter_context(opened(settings))
+        yield stack.enter_context(opened(settings, keyless=keyless))
 
 
 def has_database(settings: Settings) -> bool:
