@@ -274,7 +274,7 @@ def test_the_summary_of_a_first_start_shows_the_password_and_a_line_to_sign_in()
 
 
 def test_the_line_to_sign_in_sends_what_it_should(tmp_path):
-    """As pasted into bash, by standard input; `curl` only shows what it was given, and a chosen password is asked for."""
+    """As pasted into bash, by standard input; `curl` only shows what it got, and a chosen password is asked for."""
     curl = tmp_path / "curl"
     curl.write_text('#!/bin/sh\ncase "$*" in *abc-def*) exit 1;; esac; exec cat\n')
     curl.chmod(0o755)

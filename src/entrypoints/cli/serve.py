@@ -112,9 +112,8 @@ def _line_to_try(address: str, administrator: dict[str, Any] | None) -> str:
     if administrator["password"] is not None:
         return f"printf %s {shlex.quote(json.dumps(administrator))} | {post}"
     email = shlex.quote(json.dumps(administrator["email"]))
-    return (
-        f'printf \'Password: \'; read -rs P; printf \'{{"email": %s, "password": "%s"}}\' {email} "$P" | {post}'
-    ).replace('\\"', '"')
+    body = """'{"email": %s, "password": "%s"}'"""
+    return f"""printf 'Password: '; read -rs P; printf {body} {email} "$P" | {post}"""
 
 
 def _place(url: str) -> str:
