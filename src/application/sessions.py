@@ -111,9 +111,10 @@ class IssueTokens:
         )
 
 
-FLOOR = 0.35
-"""Seconds that a failed comparison takes at least."""
+FLOOR = 0.5
+"""Seconds that a failed comparison takes at least: more than bcrypt at its usual cost."""
 LONGEST_FLOOR = 2.0
+FLOOR_WINDOW = 300.0
 
 
 class Floor:
@@ -121,17 +122,28 @@ class Floor:
 
     A foreign hash (bcrypt) costs several times ours; without the floor, time tells which accounts have one, and
     which exist at all (PARITY R07). Waiting for a thread is not part of it: that tells of others, not of the account.
+    A comparison raises the floor for those after it and never for itself, or its own cost would show in its own time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._seconds = FLOOR
+        self._began = clock.monotonic()
+        self._slowest = self._slowest_before = 0.0  # in this window of time, and in the one before
 
     async def fill_up(self, spent: float) -> None:
         """Wait for what is missing after a comparison that took `spent` seconds, and learn from it."""
-        # what was learned from a slow moment fades away again, by a fiftieth with every failure
-        self._seconds = min(max(FLOOR, 0.98 * self._seconds, 1.5 * spent), LONGEST_FLOOR)
-        await self._clock.sleep(max(0.0, self._seconds - spent))
+        floor = self._seconds()
+        self._learn(spent)
+        await self._clock.sleep(max(0.0, floor - spent))
+
+    def _seconds(self) -> float:
+        return min(max(FLOOR, 1.25 * max(self._slowest, self._slowest_before)), LONGEST_FLOOR)
+
+    def _learn(self, spent: float) -> None:
+        """What a slow moment raised is forgotten with its window; within one, the floor only rises."""
+        if self._clock.monotonic() - self._began >= FLOOR_WINDOW:
+            self._began, self._slowest_before, self._slowest = self._clock.monotonic(), self._slowest, 0.0
+        self._slowest = max(self._slowest, spent)
 
 
 type Turn = tuple[Failures, datetime]
