@@ -130,8 +130,10 @@ class Floor:
         self._began = clock.monotonic()
         self._slowest = self._slowest_before = 0.0  # in this window of time, and in the one before
 
-    async def fill_up(self, spent: float) -> None:
-        """Wait for what is missing after a comparison that took `spent` seconds, and learn from it."""
+    async def fill_up(self, began: float, waited: float) -> None:
+        """Wait for what a refusal is short of, and learn from it. It began at `began` (monotonic), and `waited` seconds
+        of it for a thread; all the rest counts, for looking up an account that exists takes longer, too."""
+        spent = self._clock.monotonic() - began - waited
         floor = self._seconds()
         self._learn(spent)
         await self._clock.sleep(max(0.0, floor - spent))
@@ -212,20 +214,21 @@ class SignIn:
             raise Forbidden("first-party sign-in is turned off", code="first_party_sign_in_off")
         rules = await self.issue.ready(self.clock.now())
         key = self.ring.account_key(identifier)
+        began = self.clock.monotonic()
         with self.tries.one_of(key):
-            family, spent = await self._try(identifier, password, key, origin)
+            family, waited = await self._try(identifier, password, key, origin)
         if family is None:
-            await self.floor.fill_up(spent)
+            await self.floor.fill_up(began, waited)
             raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
         return self.issue(*family, rules, self.clock.now())
 
     async def _try(
         self, identifier: str, password: str, key: bytes, origin: Origin
     ) -> tuple[tuple[Family, Session, Client, Facts] | None, float]:
-        """What a right password opened, or None with the failure counted; and how long the comparison took."""
+        """What a right password opened, or None with the failure counted; and how long it waited for a thread."""
         user, stored, turn = await self._look_up(identifier, key)
         try:
-            fresh_hash, spent = await self._compare(user, stored, password)
+            fresh_hash, waited = await self._compare(user, stored, password)
         except Unavailable:
             await self._give_back(key, turn)
             raise
@@ -234,7 +237,7 @@ class SignIn:
             family = await self._open_session(user, stored, fresh_hash, key, origin)
         if family is None:
             await self._count_failure(user, key, origin)
-        return family, spent
+        return family, waited
 
     async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None, Turn | None]:
         async with self.transaction():
@@ -270,13 +273,15 @@ class SignIn:
         self, user: User | None, stored: PasswordCredential | None, password: str
     ) -> tuple[str | None, float]:
         """The hash to keep if the password is right (fresh where the stored one is outdated), else None; and how long
-        the comparison took."""
+        the comparison waited for its turn, as far as the hasher tells."""
         if len(password) > PASSWORD_MAX:  # refused before hashing: no account can have it
             return None, 0.0
+        began = self.clock.monotonic()
         verdict = await self.hasher.verify(password, stored.hash if stored else None)
+        waited = max(0.0, self.clock.monotonic() - began - verdict.seconds) if verdict.seconds else 0.0
         if not verdict.matches or stored is None or user is None or user.status is not UserStatus.ACTIVE:
-            return None, verdict.seconds
-        return await self.hasher.hash(password) if verdict.outdated else stored.hash, verdict.seconds
+            return None, waited
+        return await self.hasher.hash(password) if verdict.outdated else stored.hash, waited
 
     async def _open_session(
         self, user: User, compared: PasswordCredential, fresh_hash: str, key: bytes, origin: Origin
