@@ -27,6 +27,7 @@ STEPS = (
     Step("import contracts", (str(BIN / "lint-imports"),)),
     Step("lock files", (sys.executable, "tools/check_locks.py")),
     Step("links of the documentation", (sys.executable, "tools/check_links.py")),
+    Step("guards fit the code", (sys.executable, "tools/guards.py", "--fit")),
     Step("tests, with coverage", ("make", "--no-print-directory", "test", f"ARGS={COVERAGE}")),
 )
 

@@ -152,6 +152,16 @@ def run_tests(nodes: Iterable[str], copy: Path) -> list[Case]:
     return read_report(report)
 
 
+def stale(guards: Iterable[Guard], root: Path) -> dict[str, str]:
+    """The guards whose patches no longer fit the code, each with what Git says of it. Nothing is changed."""
+    told = {}
+    for guard in guards:
+        status, output = run(("git", "apply", "--check", "--whitespace=nowarn", str(guard.patch.resolve())), root)
+        if status != 0:
+            told[guard.name] = output
+    return told
+
+
 def tail(output: str, lines: int = 25) -> str:
     """The end of a command's output, where the reason stands."""
     return "\n".join(f"    {line}" for line in output.splitlines()[-lines:])
@@ -221,6 +231,7 @@ def main() -> int:
     """Exit status: 0 when every guard holds, 1 when one does not or there is none."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="only these guards, such as R08 (default: all)")
+    parser.add_argument("--fit", action="store_true", help="only see that every patch still fits the code (seconds)")
     parser.add_argument("--root", type=Path, default=ROOT, help="the project to look at")
     arguments = parser.parse_args()
     root = arguments.root.resolve()
@@ -232,6 +243,10 @@ def main() -> int:
         guards = [read_guard(patch) for patch in patches if not arguments.names or patch.stem in arguments.names]
         if not guards:
             raise GuardError("tests/guards holds no patch")
+        if arguments.fit:
+            for name, output in stale(guards, root).items():
+                raise GuardError(f"tests/guards/{name}.patch does not fit any more; make it again:\n{tail(output)}")
+            return 0
         holds = prove(guards, root)
     except GuardError as error:
         print(error, file=sys.stderr)
