@@ -19,7 +19,8 @@ from domain.roles import Grant
 from domain.scopes import EVERYWHERE
 from entrypoints.http.app import create_app
 from entrypoints.settings import load
-from entrypoints.wiring import Place, wire
+from entrypoints.wiring.container import wire
+from entrypoints.wiring.footing import Place
 
 ADMIN = "root@example.org"
 PASSWORD = "a long enough pass phrase"

@@ -17,7 +17,7 @@ from domain.policies import Actor, Origin
 from domain.ports import Clock, Roles, Transaction, Users
 from domain.users import UserId, is_id
 from entrypoints.settings import Settings, load
-from entrypoints.wiring import EmbeddedPostgres, Place, default_data_dir, prepare_data_dir
+from entrypoints.wiring.footing import EmbeddedPostgres, Place, default_data_dir, prepare_data_dir
 
 MASTER_KEY_FILE = "master.key"
 CLUSTER_FOLDER = "postgres"

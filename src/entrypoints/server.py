@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from granian.constants import Interfaces
@@ -20,13 +22,13 @@ from granian.server import Server
 from application.installation import FirstAdministrator, PrepareInstallation
 from domain.errors import DomainError, StartRefused
 from entrypoints.ground import Ground, opened
-from entrypoints.http.app import create_app
 from entrypoints.logs import configure_logs
 from entrypoints.settings import Settings
-from entrypoints.wiring import end_with_parent, upgrade, wire
+from entrypoints.wiring.footing import end_with_parent, upgrade
 
 GRACE_SECONDS = 10
 ORPHAN_SECONDS = 1.5
+SLOW_TO_IMPORT = ("entrypoints.wiring.container", "entrypoints.http.app")
 
 
 def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | None, float], None]) -> None:
@@ -39,7 +41,12 @@ def serve(settings: Settings, announce: Callable[[Ground, FirstAdministrator | N
     multiprocessing.set_start_method("fork", force=True)
     configure_logs(settings.log_level, settings.environment)
     check_address(settings)
+    importing = threading.Thread(target=lambda: [import_module(name) for name in SLOW_TO_IMPORT], name="imports")
+    importing.start()  # takes longer than PostgreSQL does to start, which therefore costs nothing
     with opened(settings, serving=True) as ground:
+        importing.join()  # before the first fork: a worker would inherit its locks
+        gc.freeze()  # what is imported stays, in pages that the workers share
+        gc.enable()
         first = asyncio.run(bring_up(ground))
         server = Server(
             "hexward",
@@ -91,6 +98,8 @@ def _database_watched(ground: Ground, server: Any) -> Iterator[None]:
 
 async def bring_up(ground: Ground) -> FirstAdministrator | None:
     """Migrate, and prepare what a first start has to; raises StartRefused."""
+    from entrypoints.wiring.container import wire
+
     await upgrade(ground.owner_url)
     settings = ground.settings
     laptop = settings.environment == "laptop"
@@ -132,6 +141,9 @@ def _worker_app(ground: Ground, supervisor: int) -> Any:
     """In each worker: tie it to its supervisor and build the application."""
     end_with_parent(supervisor)
     threading.Thread(target=_leave_when_orphaned, args=(supervisor,), daemon=True).start()
+    from entrypoints.http.app import create_app
+    from entrypoints.wiring.container import wire
+
     return create_app(wire(ground.settings, ground.place), ground.settings)
 
 

@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 
 from benchmarks.table import row, spread
-from entrypoints.wiring import EmbeddedPostgres
+from entrypoints.wiring.footing import EmbeddedPostgres
 from journeys.server_process import PASSWORD, Server, a_server, start
 
 TRIALS = 60

@@ -10,7 +10,7 @@ import bcrypt
 import httpx
 
 from benchmarks.table import row, spread
-from entrypoints.wiring import EmbeddedPostgres
+from entrypoints.wiring.footing import EmbeddedPostgres
 from journeys.server_process import Server, a_server
 
 TRIES = 200

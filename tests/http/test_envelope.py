@@ -13,7 +13,8 @@ from application.installation import PrepareInstallation
 from domain import ports
 from entrypoints.http.app import BODY_MAX, create_app
 from entrypoints.settings import load
-from entrypoints.wiring import Place, wire
+from entrypoints.wiring.container import wire
+from entrypoints.wiring.footing import Place
 from http_world import ADMIN, MASTER_KEY, PASSWORD, always, memory, running
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

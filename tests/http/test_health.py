@@ -15,7 +15,8 @@ from domain import ports
 from domain.errors import Unavailable
 from entrypoints.http.app import create_app
 from entrypoints.settings import load
-from entrypoints.wiring import Place, wire
+from entrypoints.wiring.container import wire
+from entrypoints.wiring.footing import Place
 from http_world import ADMIN, MASTER_KEY, PASSWORD, always, memory, running
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from contracts.postgres_cluster import start_cluster
 from entrypoints.cli.main import root
-from entrypoints.wiring import current
+from entrypoints.wiring.footing import current
 from journeys.server_process import ADMIN, HEXWARD, a_place, a_server, environment, free_port, run
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres]

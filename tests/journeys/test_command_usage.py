@@ -25,7 +25,7 @@ from entrypoints.cli.output import put_table
 from entrypoints.cli.reference import reference_page
 from entrypoints.cli.serve import as_data, as_text
 from entrypoints.settings import load
-from entrypoints.wiring import ServerFacts
+from entrypoints.wiring.footing import ServerFacts
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

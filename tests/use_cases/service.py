@@ -24,7 +24,8 @@ from domain.scopes import EVERYWHERE
 from domain.tokens import TokenSet
 from domain.users import UserId
 from entrypoints.settings import load
-from entrypoints.wiring import Place, wire
+from entrypoints.wiring.container import wire
+from entrypoints.wiring.footing import Place
 from http_world import MASTER_KEY, PASSWORD, STORAGE, CurrentSchema, always
 
 ROOT = "root@example.org"

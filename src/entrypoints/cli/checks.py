@@ -18,7 +18,7 @@ from domain.errors import DomainError, StartRefused
 from entrypoints.cli.address import base_url, reachable_host
 from entrypoints.cli.desk import has_database, opened_in_turn
 from entrypoints.settings import Settings
-from entrypoints.wiring import ServerFacts, server_facts
+from entrypoints.wiring.footing import ServerFacts, server_facts
 
 OLDEST_SERVER = 150000  # PostgreSQL 15
 SKEW_DOUBTFUL, SKEW_WRONG = timedelta(seconds=2), timedelta(seconds=30)
@@ -148,7 +148,7 @@ def database(settings: Settings) -> Iterator[Finding]:
 
 
 async def _in_database(ground: Any) -> list[Finding]:
-    from entrypoints.wiring import check
+    from entrypoints.wiring.footing import check
 
     told = await server_facts(ground.place.database_url, datetime.now(UTC))
     found = [server_version(told), clock(told)]
@@ -199,7 +199,7 @@ async def _keys(ground: Any) -> list[Finding]:
     from application.keys import KeyRing, ListKeys
     from domain.ports import Installations, Transaction
     from entrypoints.ground import operator
-    from entrypoints.wiring import wire
+    from entrypoints.wiring.container import wire
 
     container = wire(ground.settings, ground.place)
     try:

@@ -57,8 +57,8 @@ def check() -> None:
 
 
 async def _upgraded(url: str) -> tuple[str | None, str | None]:
-    from entrypoints.wiring import current
-    from entrypoints.wiring import upgrade as migrate
+    from entrypoints.wiring.footing import current
+    from entrypoints.wiring.footing import upgrade as migrate
 
     before = await current(url)
     await migrate(url)
@@ -66,7 +66,7 @@ async def _upgraded(url: str) -> tuple[str | None, str | None]:
 
 
 async def _compared(url: str) -> tuple[str | None, Sequence[str]]:
-    from entrypoints.wiring import check as compare
-    from entrypoints.wiring import current
+    from entrypoints.wiring.footing import check as compare
+    from entrypoints.wiring.footing import current
 
     return await current(url), await compare(url)

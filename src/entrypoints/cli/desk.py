@@ -69,7 +69,7 @@ def opened_in_turn(settings: Settings, *, keyless: bool = False) -> Iterator[Any
     The command that had to start the database stops it at its end, also for others that had joined it meanwhile.
     """
     from entrypoints.ground import opened
-    from entrypoints.wiring import prepare_data_dir
+    from entrypoints.wiring.footing import prepare_data_dir
 
     with contextlib.ExitStack() as stack:
         if settings.database_url is None:
@@ -89,7 +89,7 @@ def has_database(settings: Settings) -> bool:
 
 
 async def _wired[T](ground: Any, work: Callable[[Any], Awaitable[T]]) -> T:
-    from entrypoints.wiring import wire
+    from entrypoints.wiring.container import wire
 
     container = wire(ground.settings, ground.place)
     try:

@@ -1,5 +1,6 @@
 """`hexward serve`: bring everything up, say where it is, and serve."""
 
+import gc
 import json
 import os
 import shlex
@@ -39,9 +40,10 @@ def serve(**chosen: Any) -> None:
     Without HEXWARD_DATABASE_URL it runs a PostgreSQL of its own in the data folder. The first start creates all that
     is needed, and prints the administrator's password once.
     """
+    gc.disable()  # nothing that is imported is garbage; the server turns it on again
     from entrypoints.server import serve as run
     from entrypoints.settings import load
-    from entrypoints.wiring import default_data_dir
+    from entrypoints.wiring.footing import default_data_dir
 
     given = {f"HEXWARD_{name.upper()}": str(value) for name, value in chosen.items() if value is not None}
     settings = load({**os.environ, **given}, Path.cwd(), default_data_dir)

@@ -1,4 +1,4 @@
-"""The composition root: which adapter stands behind which port. The only importer of adapters.
+"""Which adapter stands behind which port.
 
 An extension (`HEXWARD_EXTENSIONS=package.module:provider`) is a dishka provider named after all others, so that
 whatever it provides takes the place of what stands here.
@@ -6,9 +6,7 @@ whatever it provides takes the place of what stands here.
 
 import os
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 from dishka import AsyncContainer, Provider, Scope, make_async_container, provide, provide_all
 
@@ -20,17 +18,12 @@ from adapters.postgres.changes import PostgresChanges, PostgresFeed
 from adapters.postgres.clients import PostgresClients
 from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
 from adapters.postgres.database import Database
-from adapters.postgres.embedded import EmbeddedPostgres, database_account, default_data_dir
-from adapters.postgres.embedded import prepare_data_dir as _prepare_data_dir
-from adapters.postgres.inspection import ServerFacts, server_facts
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
-from adapters.postgres.migrate import check, current, upgrade
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
 from adapters.postgres.users import PostgresUsers
-from adapters.processes import end_with_parent
 from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
 from application.audit import ListAuditEvents, Trail
@@ -98,36 +91,7 @@ from domain.ports import (
     Users,
 )
 from entrypoints.settings import Settings
-
-__all__ = [
-    "EmbeddedPostgres",
-    "Place",
-    "ServerFacts",
-    "check",
-    "current",
-    "default_data_dir",
-    "end_with_parent",
-    "prepare_data_dir",
-    "server_facts",
-    "upgrade",
-    "wire",
-]
-
-
-def prepare_data_dir(data_dir: Path) -> None:
-    """Make the data folder, private to us, yet passable for the user the embedded database runs as."""
-    _prepare_data_dir(data_dir, database_account())
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process finds its data: the database as the service role sees it, and the master key."""
-
-    database_url: str
-    master_key: bytes
-
-    def __repr__(self) -> str:
-        return "Place(***)"
+from entrypoints.wiring.footing import Place
 
 
 class System(Provider):
