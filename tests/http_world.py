@@ -30,7 +30,7 @@ STORAGE = {
     "transaction": ports.Transaction, "users": ports.Users, "credentials": ports.Credentials,
     "failures": ports.SignInFailures, "roles": ports.Roles, "grants": ports.Grants, "clients": ports.Clients,
     "sessions": ports.Sessions, "families": ports.Families, "keys": ports.Keys, "audit": ports.AuditLog,
-    "installations": ports.Installations, "changes": ports.Changes,
+    "answers": ports.Answers, "installations": ports.Installations, "changes": ports.Changes,
 }  # fmt: skip
 
 
@@ -72,8 +72,12 @@ class Api:
     async def call(self, method: str, path: str, *, by: str | None = None, **options: Any) -> httpx.Response:
         headers = dict(options.pop("headers", {}))
         if by is not None:
-            headers["Authorization"] = f"Bearer {self.tokens[by]['access_token']}"
+            headers.update(self.bearer(by))
         return await self.client.request(method, path, headers=headers, **options)
+
+    def bearer(self, who: str) -> dict[str, str]:
+        """The header that says who calls."""
+        return {"Authorization": f"Bearer {self.tokens[who]['access_token']}"}
 
     async def login(self, who: str, password: str = PASSWORD) -> dict[str, Any]:
         answer = await self.call("POST", "/api/v1/auth/login", json={"email": who, "password": password})

@@ -20,10 +20,13 @@ from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _VERSION = b"\x01"
 _KEY_BYTES = 32
 _KEY_ID_LABEL = b"hexward/kek-id/1"
+_UNDER_LABEL = b"hexward/kek-under/1"
 _KEY_ID_END = 1 + 8
 _NONCE_BYTES = 12
 _NONCE_END = _KEY_ID_END + _NONCE_BYTES
@@ -33,12 +36,13 @@ _TAG_BYTES = 16
 class AesSealer:
     """Seals under `master_key`; opens what it or one of the `older` keys has sealed. Keys are 32 random bytes."""
 
-    __slots__ = ("_keys", "_prefix")
+    __slots__ = ("_keys", "_masters", "_prefix")
 
     def __init__(self, master_key: bytes, older: Sequence[bytes] = ()) -> None:
         """Raises ValueError for a key of another length."""
         if any(len(key) != _KEY_BYTES for key in (master_key, *older)):
             raise ValueError(f"a key-encryption key has {_KEY_BYTES} bytes")
+        self._masters = (master_key, *older)
         self._prefix = _VERSION + _key_id(master_key)
         self._keys = {_VERSION + _key_id(key): AESGCM(key) for key in (*older, master_key)}
 
@@ -60,6 +64,11 @@ class AesSealer:
             return key.decrypt(nonce, sealed[_NONCE_END:], prefix + context.encode())
         except InvalidTag as error:
             raise ValueError("the sealed value was changed, or sealed for another place") from error
+
+    def under(self, secret: bytes) -> "AesSealer":
+        """HKDF (RFC 5869): the master key, of full strength, is the salt, so `secret` may be any text."""
+        first, *older = (HKDF(SHA256(), _KEY_BYTES, master, _UNDER_LABEL).derive(secret) for master in self._masters)
+        return AesSealer(first, older)
 
 
 def _key_id(key: bytes) -> bytes:

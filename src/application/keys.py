@@ -83,11 +83,19 @@ class KeyRing:
 
     def account_key(self, identifier: str) -> bytes:
         """A keyed hash of an account name, so that the failure counter holds no addresses."""
+        # by kind, so that no username can ever stand for somebody's address
+        if "@" in identifier:
+            return self.keyed_hash("email", email_key(identifier).encode(errors="surrogatepass"))[:16]
+        return self.keyed_hash("username", username_key(identifier).encode(errors="surrogatepass"))[:16]
+
+    def keyed_hash(self, kind: str, value: bytes) -> bytes:
+        """32 bytes that say whether two values of a kind are the same, and nothing else to whoever reads storage.
+
+        Raises Unavailable where nothing was prepared yet.
+        """
         if self._secret is None:
             raise Unavailable("the installation is not prepared", code="not_prepared")
-        # by kind, so that no username can ever stand for somebody's address
-        name = f"email:{email_key(identifier)}" if "@" in identifier else f"username:{username_key(identifier)}"
-        return hmac.digest(self._secret, name.encode(errors="surrogatepass"), hashlib.sha256)[:16]
+        return hmac.digest(self._secret, kind.encode() + b":" + value, hashlib.sha256)
 
 
 @dataclass(frozen=True, slots=True)

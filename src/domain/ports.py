@@ -18,6 +18,7 @@ from uuid import UUID
 from domain.audit import Action, AuditEvent, EventId
 from domain.clients import Client, ClientId
 from domain.credentials import Failures, PasswordCredential
+from domain.idempotency import Answered
 from domain.keys import Key
 from domain.policies import Facts
 from domain.roles import Grant, GrantId, Role, Rules
@@ -314,6 +315,19 @@ class AuditLog(Protocol):
         """Events, newest first."""
 
 
+class Answers(Protocol):
+    """Answers to requests that may be sent twice. Bounded: expired ones make room as others come."""
+
+    async def claim(self, id: bytes, now: datetime) -> Answered | None:
+        """The answer under that id unless it has expired, held against other requests until the transaction ends.
+
+        Raises Conflict (`idempotency_key_in_use`), at once or after waiting, where another one is at work on it.
+        """
+
+    async def add(self, answered: Answered, now: datetime) -> None:
+        """Keep an answer whose id is claimed, in place of one that has expired."""
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What is known of this database: `epoch` counts its lives (a restore raises it), `secret` is sealed and keys
@@ -437,6 +451,9 @@ class Sealer(Protocol):
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """Decrypt; raises ValueError if key, context or bytes are not those it was sealed with."""
+
+    def under(self, secret: bytes) -> "Sealer":
+        """A sealer whose key is made of this one's and `secret`: what it seals opens with both and not with one."""
 
 
 class KeyMaker(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from domain.ports import (
+    Answers,
     AuditLog,
     Changes,
     Clients,
@@ -40,6 +41,7 @@ class Store(Protocol):
     families: Families
     keys: Keys
     audit: AuditLog
+    answers: Answers
     installations: Installations
     changes: Changes
 

@@ -97,3 +97,14 @@ def test_a_key_of_another_length_is_refused(key):
 
 def test_no_key_shows_in_a_repr():
     assert repr(SEALER) == "AesSealer(***)"
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.binary(max_size=60))
+def test_what_was_sealed_under_a_secret_opens_with_it_and_with_nothing_else(plain, secret, other):
+    sealed = SEALER.under(secret).seal(plain, "answers")
+    assert AesSealer(KEY).under(secret).open(sealed, "answers") == plain
+    assert AesSealer(OTHER, older=[KEY]).under(secret).open(sealed, "answers") == plain
+    others = [SEALER, AesSealer(OTHER).under(secret), *([SEALER.under(other)] if other != secret else [])]
+    for sealer in others:
+        with pytest.raises(ValueError, match="seal"):
+            sealer.open(sealed, "answers")

@@ -7,6 +7,7 @@ from adapters.memory.changes import MemoryChanges, MemoryFeed
 from adapters.memory.clients import MemoryClients
 from adapters.memory.credentials import MemoryCredentials, MemorySignInFailures
 from adapters.memory.grants import MemoryGrants
+from adapters.memory.idempotency import MemoryAnswers
 from adapters.memory.installations import MemoryInstallations
 from adapters.memory.keys import MemoryKeys
 from adapters.memory.roles import MemoryRoles
@@ -36,6 +37,7 @@ class MemoryStore:
         self.families = MemoryFamilies(tables)
         self.keys = MemoryKeys(tables)
         self.audit = MemoryAuditLog(tables)
+        self.answers = MemoryAnswers(tables)
         self.installations = MemoryInstallations(tables)
         self.changes = MemoryChanges(tables)
 

@@ -8,6 +8,7 @@ from adapters.memory.transaction import MemoryTransaction, Table
 from domain.audit import AuditEvent, EventId
 from domain.clients import Client, ClientId
 from domain.credentials import Failures, PasswordCredential
+from domain.idempotency import Answered
 from domain.keys import Key
 from domain.ports import Installation, Page
 from domain.roles import BUILT_IN_ROLES, Grant, GrantId, Role
@@ -40,6 +41,7 @@ class Tables:
         self.families: Table[FamilyId, Family] = Table(transaction)
         self.keys: Table[str, Key] = Table(transaction)
         self.events: Table[EventId, AuditEvent] = Table(transaction)
+        self.answers: Table[bytes, Answered] = Table(transaction)
         self.installation: Table[str, Installation] = Table(transaction)
         for name, (description, permissions) in BUILT_IN_ROLES.items():
             self.roles.seed(name, Role(name, permissions, SEEDED_AT, SEEDED_AT, description, built_in=True))

@@ -8,6 +8,7 @@ from adapters.postgres.changes import PostgresChanges, PostgresFeed, feed
 from adapters.postgres.clients import PostgresClients
 from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
 from adapters.postgres.database import Database
+from adapters.postgres.idempotency import PostgresAnswers
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
@@ -32,6 +33,7 @@ class PostgresStore:
     families: PostgresFamilies
     keys: PostgresKeys
     audit: PostgresAuditLog
+    answers: PostgresAnswers
     installations: PostgresInstallations
     changes: PostgresChanges
 
@@ -55,6 +57,7 @@ class PostgresStore:
             families=PostgresFamilies(database),
             keys=PostgresKeys(database),
             audit=PostgresAuditLog(database),
+            answers=PostgresAnswers(database),
             installations=PostgresInstallations(database),
             changes=PostgresChanges(database),
         )

@@ -247,6 +247,18 @@ keys = Table(
     _one_of("use", KeyUse),
 )
 
+# A row a request that came with an Idempotency-Key and changed something, for a day; each new one removes two that have
+# expired. What it holds is sealed.
+idempotent_answers = Table(
+    "idempotent_answers",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    _moment("expires_at"),
+    Index(None, "expires_at"),
+)
+
 # One row.
 installation = Table(
     "installation",

@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
 
 from application.authority import LiveAuthority
+from application.idempotency import AnsweredBefore
 from application.maintenance import INTERVAL, Maintain
 from domain.errors import Unavailable
 from entrypoints.http.audit import AuditController
@@ -21,6 +22,7 @@ from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
+from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
@@ -83,10 +85,15 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
     app = Litestar(
         [
             Router("/", route_handlers=[welcome, docs_page, openapi_document]),
-            DishkaRouter("/api/v1", route_handlers=list(API), middleware=[Settled()], before_request=refuse_unknown),
+            DishkaRouter(
+                "/api/v1",
+                route_handlers=list(API),
+                middleware=[Settled(), IdempotencyKeys()],
+                before_request=refuse_unknown,
+            ),
             DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, AnsweredBefore: answered_before},
         request_class=StrictRequest,
         request_max_body_size=BODY_MAX,
         lifespan=[life],

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from litestar import Request, Response, get
 from litestar.response import Redirect
 
+from entrypoints.http import idempotency
+
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--page:#fff;--box:#f6f8fa;--accent:#6d28d9}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--line:#30363d;--page:#0d1117;--box:#161b22;
@@ -66,6 +68,7 @@ def _corrected(api: dict[str, Any]) -> dict[str, Any]:
         for content in operation.content.get("requestBody", {}).get("content", {}).values():
             if {"type": "null"} in content["schema"].get("oneOf", ()):
                 operation.content["requestBody"]["required"] = False
+    idempotency.describe(api)
     return api
 
 

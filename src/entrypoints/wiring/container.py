@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from importlib import import_module
 
-from dishka import AsyncContainer, Provider, Scope, make_async_container, provide, provide_all
+from dishka import AsyncContainer, Provider, Scope, decorate, make_async_container, provide, provide_all
 
 from adapters.argon2 import Argon2Hasher
 from adapters.jwt import JwtAccessTokens, JwtKeyMaker
@@ -18,6 +18,7 @@ from adapters.postgres.changes import PostgresChanges, PostgresFeed
 from adapters.postgres.clients import PostgresClients
 from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
 from adapters.postgres.database import Database
+from adapters.postgres.idempotency import PostgresAnswers
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
@@ -28,6 +29,7 @@ from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
 from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
+from application.idempotency import Idempotency, joining
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
 from application.maintenance import Maintain
@@ -68,6 +70,7 @@ from application.users import (
 from domain.errors import StartRefused
 from domain.ports import (
     AccessTokens,
+    Answers,
     AuditLog,
     BreachedPasswords,
     ChangeFeed,
@@ -136,6 +139,7 @@ class Postgres(Provider):
     families = provide(PostgresFamilies, provides=Families)
     keys = provide(PostgresKeys, provides=Keys)
     audit = provide(PostgresAuditLog, provides=AuditLog)
+    answers = provide(PostgresAnswers, provides=Answers)
     installations = provide(PostgresInstallations, provides=Installations)
     changes = provide(PostgresChanges, provides=Changes)
     schema = provide(PostgresSchema, provides=Schema)
@@ -170,6 +174,7 @@ class UseCases(Provider):
         ReactivateUser, DeleteUser, SetPassword, ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole,
         GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
         RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
+        Idempotency,
     )  # fmt: skip
 
     @provide
@@ -188,6 +193,17 @@ class UseCases(Provider):
         return FirstPartySignIn(settings.first_party_sign_in)
 
 
+class Around(Provider):
+    """What stands around ports, whichever adapter is behind them; so it comes last."""
+
+    scope = Scope.APP
+
+    @decorate
+    def transaction(self, transaction: Transaction) -> Transaction:
+        """A request with an Idempotency-Key ends its use case's transaction itself."""
+        return joining(transaction)
+
+
 def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
     """Everything, wired; nothing is opened before it is asked for. The last provider of a type wins."""
     from dishka.integrations.litestar import LitestarProvider
@@ -202,6 +218,7 @@ def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
         LitestarProvider(),
         *more,
         *extensions(settings.extensions),
+        Around(),
         context={Settings: settings, Place: place},
     )
 

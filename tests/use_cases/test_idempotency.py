@@ -1,0 +1,92 @@
+"""A request with an Idempotency-Key: its change and its answer are stored together, or neither is."""
+
+import asyncio
+
+import pytest
+
+from application.idempotency import AnsweredBefore, Idempotency
+from application.users import CreateUser, NewUser
+from domain.errors import Conflict, Invalid
+from use_cases.service import ROOT
+
+ZOE = NewUser("zoe@example.org")
+
+
+async def attempt(server, *, key="key", request=b"zoe", answer=b"created", new=ZOE):
+    """Create a user, as the door does it: the answer, now or from before."""
+    idempotency, create = await server.get(Idempotency), await server.get(CreateUser)
+    try:
+        async with idempotency(await server.operator(), "POST /users", key, request) as under_way:
+            await create(await server.operator(), new)
+            await under_way.conclude(answer)
+    except AnsweredBefore as before:
+        return before.answer, "again"
+    return answer, "first"
+
+
+async def emails(server):
+    async with server.store.transaction():
+        found = [await server.store.users.by_login(email) for email in (ROOT, ZOE.email)]
+    return [user.email for user in found if user is not None]
+
+
+async def test_change_and_answer_are_stored_together(anywhere):
+    assert await attempt(anywhere) == (b"created", "first")
+    assert await attempt(anywhere) == (b"created", "again")
+    assert await emails(anywhere) == [ROOT, ZOE.email]
+    with pytest.raises(Invalid, match="fresh key"):
+        await attempt(anywhere, request=b"li")
+
+
+async def test_of_many_at_once_one_does_the_work(anywhere):
+    async def told():
+        try:
+            return await attempt(anywhere)
+        except Conflict as conflict:
+            return conflict.reason_code
+
+    outcomes = await asyncio.gather(*(told() for _ in range(8)))
+    assert outcomes.count((b"created", "first")) == 1
+    assert set(outcomes) <= {(b"created", "first"), (b"created", "again"), "idempotency_key_in_use"}
+    assert len(await anywhere.events(action="user.created")) == 1
+
+
+async def test_a_request_that_is_cut_off_before_its_answer_leaves_nothing(anywhere):
+    idempotency, create = await anywhere.get(Idempotency), await anywhere.get(CreateUser)
+    done = asyncio.Event()
+
+    async def cut_off():
+        async with idempotency(await anywhere.operator(), "POST /users", "key", b"zoe"):
+            await create(await anywhere.operator(), ZOE)
+            done.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(cut_off())
+    await done.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await emails(anywhere) == [ROOT]
+    assert await attempt(anywhere) == (b"created", "first")
+
+
+async def test_an_answer_that_nobody_gave_leaves_nothing(anywhere):
+    idempotency, create = await anywhere.get(Idempotency), await anywhere.get(CreateUser)
+    async with idempotency(await anywhere.operator(), "POST /users", "key", b"zoe"):
+        await create(await anywhere.operator(), ZOE)
+    assert await emails(anywhere) == [ROOT]
+
+
+async def test_a_use_case_that_refuses_leaves_nothing_and_the_key_free(anywhere):
+    with pytest.raises(Conflict, match="taken"):
+        await attempt(anywhere, new=NewUser(ROOT))
+    assert await attempt(anywhere) == (b"created", "first")
+
+
+async def test_a_job_that_a_request_started_is_no_part_of_it(anywhere):
+    idempotency, create = await anywhere.get(Idempotency), await anywhere.get(CreateUser)
+    li = NewUser("li@example.org")
+    async with idempotency(await anywhere.operator(), "POST /users", "key", b"zoe"):
+        await asyncio.create_task(create(await anywhere.operator(), li))
+    async with anywhere.store.transaction():
+        assert await anywhere.store.users.by_login(li.email) is not None
