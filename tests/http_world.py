@@ -133,3 +133,29 @@ async def running(app: Litestar) -> AsyncIterator[None]:
     yield
     over.set()
     await life
+
+
+@asynccontextmanager
+async def served(clock, *more, peer="127.0.0.1", prepared=False, **settings):
+    """An application with these settings, and a client that comes from that address."""
+    loaded = load({f"HEXWARD_{name}": value for name, value in settings.items()}, Path.cwd())
+    store = MemoryStore()
+    container = wire(loaded, Place("postgresql://unused", MASTER_KEY), memory(store, clock), *more)
+    if prepared:
+        await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=False)
+    app = create_app(container, loaded)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=(peer, 4711))
+    async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+        yield store, client
+
+
+def problem(answer, status, code):
+    """Whether the answer is that problem, complete and in form."""
+    body = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, body["status"], body["code"]) == (status, status, code), answer.text
+    assert body["type"] == f"urn:hexward:problem:{code}"
+    assert body["title"]
+    assert body["detail"]
+    assert body["correlation_id"] == answer.headers["x-request-id"]
+    return body

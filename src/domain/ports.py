@@ -20,6 +20,7 @@ from domain.clients import Client, ClientId
 from domain.credentials import Failures, PasswordCredential
 from domain.idempotency import Answered
 from domain.keys import Key
+from domain.limits import Allowance, Quota
 from domain.policies import Facts
 from domain.roles import Grant, GrantId, Role, Rules
 from domain.scopes import Scope
@@ -434,6 +435,13 @@ class PasswordHasher(Protocol):
 
     async def verify(self, password: str, hash: str | None) -> Verdict:
         """Compare with a stored hash, ours or foreign. None (no such account) costs the same and never matches."""
+
+
+class Limiter(Protocol):
+    """Counts how often callers ask. Bounded, however many callers there are."""
+
+    async def take(self, quota: Quota, caller: str, cost: int = 1) -> Allowance:
+        """Draw on the caller's part of a quota (`domain.limits.spend`); what is not allowed takes nothing."""
 
 
 class BreachedPasswords(Protocol):

@@ -107,6 +107,16 @@ def _parse_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         raise WrongValue from None
 
 
+def _parse_origins(text: str) -> tuple[str, ...]:
+    entries = tuple(entry.strip() for entry in text.split(","))
+    return entries if entries == ("*",) else tuple(map(_parse_origin, entries))
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    entries = tuple(entry.strip() for entry in text.split(","))
+    return entries if entries == ("*",) else tuple(_parse_host(entry).lower() for entry in entries)
+
+
 def _parse_extensions(text: str) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in text.split(","))
     for entry in entries:
@@ -183,4 +193,6 @@ MASTER_KEY = Kind("the base64 of exactly 32 random bytes, made by `openssl rand 
 EMAIL = Kind("an e-mail address", _parse_email)
 PASSWORD = Kind("a password of 15 to 256 characters that is hard to guess", _parse_password)
 NETWORKS = Kind("IP networks separated by commas, such as `10.0.0.0/8,fd00::/8`", _parse_networks)
+HOSTS = Kind("host names separated by commas, or `*`", _parse_hosts)
+ORIGINS = Kind("origins separated by commas, such as `https://app.example.com`, or `*`", _parse_origins)
 EXTENSIONS = Kind("`module:attribute` entries separated by commas, such as `acme.hexward:provider`", _parse_extensions)

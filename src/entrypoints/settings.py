@@ -21,9 +21,11 @@ from entrypoints.setting_kinds import (
     EXTENSIONS,
     FOLDER,
     HOST,
+    HOSTS,
     MASTER_KEY,
     NETWORKS,
     ORIGIN_URL,
+    ORIGINS,
     PASSWORD,
     SWITCH,
     Kind,
@@ -209,6 +211,35 @@ class Settings:
             unset="none",
         ),
     ]
+    trusted_hosts: Annotated[
+        tuple[str, ...],
+        Setting(
+            "HEXWARD_TRUSTED_HOSTS",
+            HOSTS,
+            "More names that this server answers to, such as the one other services call it by. The host of the public "
+            "address, `localhost` and IP addresses always count; `*` is every name.",
+            unset="none",
+        ),
+    ]
+    cors_origins: Annotated[
+        tuple[str, ...],
+        Setting(
+            "HEXWARD_CORS_ORIGINS",
+            ORIGINS,
+            "Web pages of other origins that may call the API from the browser, with a bearer token; `*` is every "
+            "origin.",
+            unset="none",
+        ),
+    ]
+    rate_limits: Annotated[
+        bool,
+        Setting(
+            "HEXWARD_RATE_LIMITS",
+            SWITCH,
+            "Whether callers are bounded in how often they may ask.",
+            default="on",
+        ),
+    ]
     extensions: Annotated[
         tuple[str, ...],
         Setting("HEXWARD_EXTENSIONS", EXTENSIONS, "dishka providers that override ports of Hexward.", unset="none"),
@@ -349,7 +380,8 @@ def _fill_in(values: dict[str, Any], cwd: Path, default_data_dir: Callable[[Path
     values["public_url"] = values["public_url"] or f"http://localhost:{values['port']}"
     values["database_owner_url"] = values["database_owner_url"] or values["database_url"]
     values["data_dir"] = cwd / values["data_dir"] if values["data_dir"] else default_data_dir(cwd)
-    values["trusted_proxies"] = values["trusted_proxies"] or ()
+    for name in ("trusted_proxies", "trusted_hosts", "cors_origins"):
+        values[name] = values[name] or ()
     values["extensions"] = values["extensions"] or ()
 
 

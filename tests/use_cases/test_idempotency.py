@@ -6,6 +6,7 @@ import pytest
 
 from application.idempotency import AnsweredBefore, Idempotency
 from application.users import CreateUser, NewUser
+from domain.audit import Action
 from domain.errors import Conflict, Invalid
 from use_cases.service import ROOT
 
@@ -48,7 +49,7 @@ async def test_of_many_at_once_one_does_the_work(anywhere):
     outcomes = await asyncio.gather(*(told() for _ in range(8)))
     assert outcomes.count((b"created", "first")) == 1
     assert set(outcomes) <= {(b"created", "first"), (b"created", "again"), "idempotency_key_in_use"}
-    assert len(await anywhere.events(action="user.created")) == 1
+    assert len(await anywhere.events(action=Action.USER_CREATED)) == 1
 
 
 async def test_a_request_that_is_cut_off_before_its_answer_leaves_nothing(anywhere):

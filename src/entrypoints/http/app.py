@@ -17,6 +17,7 @@ from application.authority import LiveAuthority
 from application.idempotency import AnsweredBefore
 from application.maintenance import INTERVAL, Maintain
 from domain.errors import Unavailable
+from domain.ports import Limiter
 from entrypoints.http.audit import AuditController
 from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
@@ -24,6 +25,7 @@ from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
 from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
+from entrypoints.http.limits import Limits
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -67,6 +69,8 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
+        if settings.rate_limits:
+            envelope.limits = Limits(await container.get(Limiter))
         authority = await container.get(LiveAuthority)
         with contextlib.suppress(Unavailable):  # a database that is away now is waited for, not a reason to die
             await authority.catch_up()
@@ -112,6 +116,5 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
         debug=False,
     )
     setup_dishka(container, app)
-    secure = settings.public_url.startswith("https://")
-    app.asgi_handler = Envelope(app.asgi_handler, settings.trusted_proxies, secure)
+    app.asgi_handler = envelope = Envelope(app.asgi_handler, settings)
     return app

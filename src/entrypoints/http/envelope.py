@@ -1,8 +1,10 @@
 """What every exchange has, whatever happens inside: request id, security headers, no-store, one log line."""
 
 import ipaddress
+import math
 import re
 import time
+from collections.abc import Sequence
 from typing import cast
 from uuid import uuid4
 
@@ -11,11 +13,15 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from domain.policies import Origin
+from entrypoints.http.limits import Limits
+from entrypoints.http.origins import Cors, Hosts, named_host
+from entrypoints.http.problems import MEDIA_TYPE, encoded
+from entrypoints.settings import Settings
 
-type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+type Headers = Sequence[tuple[bytes, bytes]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 _USER_AGENT_MAX = 256
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -25,7 +31,8 @@ SECURITY_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"accelerometer=(), camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
-POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_UNLESS_SET = ((b"content-security-policy", _POLICY), (b"cache-control", b"no-store"))
 HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 log = structlog.get_logger("hexward.http")
@@ -34,60 +41,56 @@ log = structlog.get_logger("hexward.http")
 class Envelope:
     """ASGI middleware around the whole application, error answers included."""
 
-    def __init__(self, app: ASGIApp, trusted_proxies: tuple[Network, ...], secure: bool) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._trusted = trusted_proxies
+        self._trusted = settings.trusted_proxies
+        secure = settings.public_url.startswith("https://")
         self._fixed = (*SECURITY_HEADERS, *((HSTS,) if secure else ()))
+        self._hosts, self._cors = Hosts(settings), Cors(settings.cors_origins)
+        self.limits: Limits | None = None
+        """What bounds callers; set when the application starts, where they are to be bounded."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one exchange."""
         if scope["type"] != ScopeType.HTTP:  # lifespan; there are no websockets
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers)
-        state = scope.setdefault("state", {})
-        state["correlation_id"] = request_id
-        state["origin"] = Origin(
-            door="rest",
-            address=self._address(scope, headers),
-            correlation_id=request_id,
-            user_agent=headers.get(b"user-agent", b"").decode("latin-1")[:_USER_AGENT_MAX] or None,
-        )
-        began = time.perf_counter()
-        status = 0
-        head = scope["method"] == "HEAD"
-        inner = cast(HTTPScope, {**scope, "method": "GET"}) if head else scope  # RFC 9110, 9.3.2: GET without its body
+        exchange = Exchange(scope, send, self._fixed)
+        exchange.more += self._cors.headers(exchange.headers.get(b"origin"))
+        address = self._address(scope, exchange.headers)
+        exchange.note_origin(address)
+        with structlog.contextvars.bound_contextvars(**exchange.ids):
+            try:
+                if not await self._refused(exchange, address):
+                    await self._app(exchange.inner, receive, exchange.send)
+            finally:
+                exchange.log()
 
-        async def with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own = list(message["headers"])
-                names = {name for name, _ in own}
-                own.extend(header for header in self._fixed if header[0] not in names)
-                own.append((b"x-request-id", request_id.encode()))
-                if b"content-security-policy" not in names:
-                    own.append((b"content-security-policy", POLICY))
-                if b"cache-control" not in names:
-                    own.append((b"cache-control", b"no-store"))
-                message["headers"] = own
-            elif head and message["type"] == "http.response.body":
-                message["body"] = b""
-            await send(message)
-
-        try:
-            await self._app(inner, receive, with_headers)
-        finally:
-            tell = log.debug if scope["path"].startswith("/health/") else log.info  # probes come every second
-            tell(
-                "request",
-                method=scope["method"],
-                path=ascii(scope["path"])[1:-1],  # no control character may reach a terminal or begin a line
-                status=status,
-                ms=round((time.perf_counter() - began) * 1000, 2),
-                request_id=request_id,
-            )
+    async def _refused(self, exchange: "Exchange", address: str | None) -> bool:
+        """Whether the exchange was answered here, before any routing."""
+        path = exchange.scope["path"]
+        if not path.startswith("/health"):  # probes come by whatever name the platform uses
+            host = named_host([value for name, value in exchange.scope["headers"] if name == b"host"])
+            if host is None:
+                await exchange.refuse(400, "host_malformed", "send one Host header with a name and perhaps a port")
+                return True
+            if not self._hosts.serve(host):
+                remedy = "this server does not go by that name; its operator can add it to HEXWARD_TRUSTED_HOSTS"
+                await exchange.refuse(421, "host_unknown", remedy)
+                return True
+        if exchange.scope["method"] == "OPTIONS" and b"access-control-request-method" in exchange.headers:
+            await exchange.answer(204, self._cors.preflight(exchange.headers.get(b"origin")), b"")
+            return True
+        taken = None if self.limits is None else await self.limits.take(path, address)
+        if taken is None:
+            return False
+        allowance, told = taken
+        exchange.more += told
+        if not allowance.allowed:
+            wait = str(math.ceil(allowance.retry_after))
+            detail = "too many requests from this address; wait as long as Retry-After says"
+            await exchange.refuse(429, "rate_limited", detail, [(b"retry-after", wait.encode())])
+        return not allowance.allowed
 
     def _address(self, scope: HTTPScope, headers: dict[bytes, bytes]) -> str | None:
         """The caller's address: the nearest one in X-Forwarded-For that is no trusted proxy, if the peer is one."""
@@ -120,10 +123,76 @@ def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return address
 
 
-def _request_id(headers: dict[bytes, bytes]) -> str:
-    """The caller's id if it is one that cannot forge a log line, the trace's, or a fresh one."""
-    given = headers.get(b"x-request-id", b"")
-    if _REQUEST_ID.fullmatch(given):
-        return given.decode()
-    trace = _TRACEPARENT.fullmatch(headers.get(b"traceparent", b""))
-    return trace.group(1).decode() if trace else uuid4().hex
+class Exchange:
+    """One request and its answer: the ids they share, and what every answer carries."""
+
+    def __init__(self, scope: HTTPScope, send: Send, fixed: Headers) -> None:
+        self.scope, self._send, self._fixed = scope, send, fixed
+        self.headers = dict(scope["headers"])
+        self.more: list[tuple[bytes, bytes]] = []
+        self.head = scope["method"] == "HEAD"  # RFC 9110, 9.3.2: GET without its body
+        self.inner = cast(HTTPScope, {**scope, "method": "GET"}) if self.head else scope
+        self._trace = _TRACEPARENT.fullmatch(self.headers.get(b"traceparent", b""))
+        self.request_id = self._request_id()
+        self.ids = {"request_id": self.request_id}
+        if self._trace is not None:
+            self.ids["trace_id"] = self._trace[1].decode()
+        self._began, self._status = time.perf_counter(), 0
+
+    def note_origin(self, address: str | None) -> None:
+        """Tell the application where the request came from."""
+        state = self.scope.setdefault("state", {})
+        state["correlation_id"] = self.request_id
+        state["origin"] = Origin(
+            door="rest",
+            address=address,
+            correlation_id=self.request_id,
+            user_agent=self.headers.get(b"user-agent", b"").decode("latin-1")[:_USER_AGENT_MAX] or None,
+        )
+
+    def _request_id(self) -> str:
+        """The caller's id if it is one that cannot forge a log line, the trace's, or a fresh one."""
+        given = self.headers.get(b"x-request-id", b"")
+        if _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        return self._trace[1].decode() if self._trace else uuid4().hex
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers, with what every answer carries."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            own = list(message["headers"])
+            names = {name for name, _ in own}
+            own.extend(header for header in (*self._fixed, *_UNLESS_SET) if header[0] not in names)
+            own.append((b"x-request-id", self.request_id.encode()))
+            if self._trace is not None:  # our own span of the caller's trace (W3C Trace Context, 3.2)
+                own.append(
+                    (b"traceparent", b"00-%b-%b-%b" % (self._trace[1], uuid4().hex[:16].encode(), self._trace[3]))
+                )
+            own.extend(self.more)
+            message["headers"] = own
+        elif self.head and message["type"] == "http.response.body":
+            message["body"] = b""
+        await self._send(message)
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer without the application."""
+        length = (b"content-length", str(len(body)).encode())
+        await self.send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def refuse(self, status: int, code: str, detail: str, headers: Headers = ()) -> None:
+        """Answer with a problem, likewise."""
+        body = encoded(status, code, detail, self.request_id)
+        await self.answer(status, [*headers, (b"content-type", MEDIA_TYPE.encode())], body)
+
+    def log(self) -> None:
+        """One line an exchange."""
+        tell = log.debug if self.scope["path"].startswith("/health/") else log.info  # probes come every second
+        tell(
+            "request",
+            method=self.scope["method"],
+            path=ascii(self.scope["path"])[1:-1],  # no control character may reach a terminal or begin a line
+            status=self._status,
+            ms=round((time.perf_counter() - self._began) * 1000, 2),
+        )

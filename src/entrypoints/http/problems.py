@@ -48,6 +48,7 @@ TITLES = {
     412: "Precondition failed",
     413: "Content too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     422: "Invalid input",
     428: "Precondition required",
     429: "Too many requests",
@@ -102,6 +103,23 @@ def described(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
+def encoded(
+    status: int, code: str, detail: str, correlation_id: str, errors: list[FieldProblem] | None = None
+) -> bytes:
+    """The problem as JSON."""
+    return msgspec.json.encode(
+        Problem(
+            type=f"urn:hexward:problem:{code}",
+            title=TITLES.get(status, "Error"),
+            status=status,
+            code=code,
+            detail=detail,
+            correlation_id=correlation_id,
+            errors=errors or [],
+        )
+    )
+
+
 def respond(
     request: Request[Any, Any, Any],
     status: int,
@@ -112,21 +130,13 @@ def respond(
     errors: list[FieldProblem] | None = None,
 ) -> Response[bytes]:
     """The problem as a response."""
-    problem = Problem(
-        type=f"urn:hexward:problem:{code}",
-        title=TITLES.get(status, "Error"),
-        status=status,
-        code=code,
-        detail=detail,
-        correlation_id=request.scope.get("state", {}).get("correlation_id", ""),
-        errors=errors or [],
-    )
+    body = encoded(status, code, detail, request.scope.get("state", {}).get("correlation_id", ""), errors)
     headers = dict(headers or {})
     if status == 401:
         # RFC 6750, 3.1: say what was wrong with the token only where one was presented
         presented = "authorization" in request.headers
         headers["www-authenticate"] = 'Bearer realm="hexward"' + (', error="invalid_token"' if presented else "")
-    return Response(msgspec.json.encode(problem), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def domain_problem(request: Request[Any, Any, Any], error: DomainError) -> Response[bytes]:

@@ -12,6 +12,7 @@ from dishka import AsyncContainer, Provider, Scope, decorate, make_async_contain
 
 from adapters.argon2 import Argon2Hasher
 from adapters.jwt import JwtAccessTokens, JwtKeyMaker
+from adapters.memory.limits import MemoryLimiter
 from adapters.passwords import LocalPasswordList
 from adapters.postgres.audit import PostgresAuditLog
 from adapters.postgres.changes import PostgresChanges, PostgresFeed
@@ -83,6 +84,7 @@ from domain.ports import (
     Installations,
     KeyMaker,
     Keys,
+    Limiter,
     PasswordHasher,
     Roles,
     Schema,
@@ -104,6 +106,7 @@ class System(Provider):
     clock = provide(SystemClock, provides=Clock)
     secrets = provide(RandomSecrets, provides=Secrets)
     breached = provide(LocalPasswordList, provides=BreachedPasswords)
+    limiter = provide(MemoryLimiter, provides=Limiter)
     key_maker = provide(JwtKeyMaker, provides=KeyMaker)
 
     @provide
