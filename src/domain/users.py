@@ -82,6 +82,11 @@ def email_key(email: str) -> str:
     return _nfc(_nfc(email).casefold())
 
 
+def email_host(email: str) -> str:
+    """The domain of an address, folded likewise."""
+    return email_key(email).rpartition("@")[2]
+
+
 def username_key(username: str) -> str:
     """What makes two usernames the same: NFKC (look-alike widths and ligatures) and casefold."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())

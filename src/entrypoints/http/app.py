@@ -16,12 +16,14 @@ from litestar.openapi.spec import Components, SecurityScheme
 from application.authority import LiveAuthority
 from application.maintenance import INTERVAL, Maintain
 from domain.errors import Unavailable
+from entrypoints.http.accounts import OwnAccountController, RegistrationController
 from entrypoints.http.audit import AuditController
 from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
 from entrypoints.http.keys import KeysController, jwks
+from entrypoints.http.open_sessions import OwnSessionsController, UserSessionsController
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -34,8 +36,12 @@ BODY_MAX = 1_048_576
 log = logging.getLogger(__name__)
 API = (
     SessionsController,
+    RegistrationController,
     MeController,
+    OwnAccountController,
+    OwnSessionsController,
     UsersController,
+    UserSessionsController,
     UserRolesController,
     RolesController,
     PermissionsController,
