@@ -82,14 +82,14 @@ def email_key(email: str) -> str:
     return _nfc(_nfc(email).casefold())
 
 
-def email_host(email: str) -> str:
-    """The domain of an address, folded likewise."""
-    return email_key(email).rpartition("@")[2]
-
-
 def username_key(username: str) -> str:
     """What makes two usernames the same: NFKC (look-alike widths and ligatures) and casefold."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+
+
+def email_host(email: str) -> str:
+    """The domain of an address, folded as `email_key` does it."""
+    return email_key(email).rpartition("@")[2]
 
 
 def is_id(text: str) -> bool:

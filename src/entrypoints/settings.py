@@ -339,13 +339,13 @@ def _value(setting: Setting, environ: Mapping[str, str], cwd: Path) -> tuple[obj
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with settings that are right one by one. What could not be read is not in `values`."""
-    if values.get("database_owner_url") and "database_url" in values and not values["database_url"]:
-        yield "HEXWARD_DATABASE_OWNER_URL is set without HEXWARD_DATABASE_URL: set both, or neither"
     if "registration" in values and "registration_domains" in values:
         if values["registration"] == "domains" and not values["registration_domains"]:
             yield "HEXWARD_REGISTRATION is domains without HEXWARD_REGISTRATION_DOMAINS: set it to those domains"
         if values["registration"] != "domains" and values["registration_domains"]:
             yield "HEXWARD_REGISTRATION_DOMAINS is set without HEXWARD_REGISTRATION=domains: set both, or neither"
+    if values.get("database_owner_url") and "database_url" in values and not values["database_url"]:
+        yield "HEXWARD_DATABASE_OWNER_URL is set without HEXWARD_DATABASE_URL: set both, or neither"
     if values.get("environment") != "production":
         return
     for name, setting in _DECLARED.items():
