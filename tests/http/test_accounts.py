@@ -42,7 +42,7 @@ async def test_who_registers_signs_in_and_sees_their_profile(open_api):
     assert (me["status"], me["email_verified"], me["roles"], me["scope"]) == ("active", False, [], "*")
 
 
-async def test_taken_or_not_the_answer_is_the_same_to_the_last_header(open_api):
+async def test_R05_taken_or_not_the_answer_is_the_same_to_the_last_header(open_api):
     await open_api.a_user(ZOE, username="zoe")
     answers = [
         await open_api.call("POST", REGISTER, json={"email": email, "username": username, "password": OTHER})

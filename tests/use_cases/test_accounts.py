@@ -94,7 +94,7 @@ async def test_of_many_registrations_of_one_address_in_different_case_one_is_mad
     assert len(refused) == len(spellings) - 1
 
 
-async def test_a_taken_name_takes_the_same_time_and_the_same_hashing(clock):
+async def test_R07_a_taken_name_takes_the_same_time_and_the_same_hashing(clock):
     """Finding a name taken costs a second transaction, which the time of the answer must not show."""
     store = MemoryStore()
 

@@ -1,6 +1,6 @@
 """One's own account: register, change the password, see what one may do."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from dishka import FromDishka
@@ -32,7 +32,7 @@ class RegistrationBody(msgspec.Struct, forbid_unknown_fields=True):
 class Accepted(msgspec.Struct, frozen=True):
     """The one answer there is, whether the account was made or not."""
 
-    status: Annotated[str, Meta(pattern="^accepted$")] = "accepted"
+    status: Literal["accepted"] = "accepted"
 
 
 class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
