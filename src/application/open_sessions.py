@@ -71,7 +71,14 @@ class EndSession:
         if session is None or session.user_id != user.id:
             raise NotFound("no such session")
         if await work.sessions.end([id], work.clock.now(), EndReason.SIGNED_OUT):  # else somebody was faster
-            await work.trail.record(actor, Action.SIGN_OUT, f"session:{id}", {"user": str(user.id)}, scope=user.scope)
+            await work.trail.record(
+                actor,
+                Action.SIGN_OUT,
+                f"session:{id}",
+                {"user": str(user.id)},
+                scope=user.scope,
+                reason=EndReason.SIGNED_OUT,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,10 +217,12 @@ async def test_a_new_password_ends_all_sessions_but_the_one_it_was_changed_from(
 async def test_a_wrong_current_password_changes_nothing_and_is_in_the_trail(service):
     zoe = (await service.a_user(ZOE)).user
     actor, mine = await signed_in(service)
+    service.hasher.compared.clear()
     for wrong in (WRONG, "", "x" * 300):
         with pytest.raises(Forbidden) as refused:
             await change(service, actor, wrong)
         assert refused.value.reason_code == "password_wrong"
+    assert len(service.hasher.compared) == 2, "what no account can have is not hashed"
     told = [(e.outcome, e.reason, e.subject) for e in await changes(service)]
     assert told == [(Outcome.REFUSED, "password_wrong", f"user:{zoe.id}")] * 3
     await refresh(service, mine)
