@@ -103,9 +103,10 @@ class Api:
 
 
 @asynccontextmanager
-async def a_world(clock: SettableClock) -> AsyncIterator[Api]:
-    """An application with one administrator, signed in."""
-    settings = load({"HEXWARD_HASHING_THREADS": "2"}, Path.cwd())
+async def a_world(clock: SettableClock, **variables: str) -> AsyncIterator[Api]:
+    """An application with one administrator, signed in; `variables` are HEXWARD_ settings."""
+    more = {f"HEXWARD_{name}": value for name, value in variables.items()}
+    settings = load({"HEXWARD_HASHING_THREADS": "2", **more}, Path.cwd())
     store = MemoryStore()
     container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, clock))
     prepare = await container.get(PrepareInstallation)

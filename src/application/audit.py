@@ -27,9 +27,11 @@ class Trail:
         details: Details = NOTHING,
         *,
         scope: Scope = EVERYWHERE,
+        reason: str | None = None,
     ) -> None:
         """What a known actor did."""
-        await self.log.append(by_actor(self._id(), self.clock.now(), actor, action, subject, scope, details))
+        event = by_actor(self._id(), self.clock.now(), actor, action, subject, scope, details)
+        await self.log.append(replace(event, reason=reason))
 
     async def record_at_door(
         self,

@@ -33,6 +33,7 @@ from domain.roles import (
     USERS_WRITE,
     Grant,
     GrantId,
+    Permission,
     check_administrator_remains,
     global_roles,
 )
@@ -70,6 +71,21 @@ class NewUser:
     scope: str = "*"
     email_verified: bool = False
 
+    def parsed(self, id: UserId, now: datetime) -> User:
+        """The account to be: with a password active, without one invited. Raises Invalid."""
+        return User(
+            id=id,
+            email=parse_email(self.email),
+            username=None if self.username is None else parse_username(self.username),
+            display_name=None if self.display_name is None else parse_display_name(self.display_name),
+            locale=None if self.locale is None else parse_locale(self.locale),
+            scope=Scope.parse(self.scope),
+            status=UserStatus.ACTIVE if self.password is not None else UserStatus.INVITED,
+            email_verified=self.email_verified,
+            created_at=now,
+            updated_at=now,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PasswordRule:
@@ -77,11 +93,11 @@ class PasswordRule:
 
     breached: BreachedPasswords
 
-    async def __call__(self, password: str, *context: str | None) -> str:
+    async def __call__(self, password: str, *context: str | None, pointer: str = "/password") -> str:
         """The password; raises Invalid."""
-        check_password(password, context=[c for c in context if c])
+        check_password(password, context=[c for c in context if c], pointer=pointer)
         if await self.breached.contains(password):
-            raise Invalid.field("/password", "this password is known to attackers", code="password_breached")
+            raise Invalid.field(pointer, "this password is known to attackers", code="password_breached")
         return password
 
 
@@ -104,7 +120,7 @@ class CreateUser:
     async def __call__(self, actor: Actor, new: NewUser) -> Account:
         """Raises Invalid, Forbidden, or Conflict (`email_taken`, `username_taken`)."""
         now = self.clock.now()
-        user = self._parse(new, now)
+        user = new.parsed(UserId(self.secrets.uuid(now)), now)
         require(actor.decide(USERS_WRITE, user.scope))  # before any expensive work
         hashed = None
         if new.password is not None:
@@ -137,20 +153,6 @@ class CreateUser:
             if role not in actor.rules.roles:
                 raise Invalid.field("/roles", "there is no such role", code="role_unknown")
             require(may_grant(actor, GRANTS_WRITE, role, EVERYWHERE, now, None))
-
-    def _parse(self, new: NewUser, now: datetime) -> User:
-        return User(
-            id=UserId(self.secrets.uuid(now)),
-            email=parse_email(new.email),
-            username=None if new.username is None else parse_username(new.username),
-            display_name=None if new.display_name is None else parse_display_name(new.display_name),
-            locale=None if new.locale is None else parse_locale(new.locale),
-            scope=Scope.parse(new.scope),
-            status=UserStatus.ACTIVE if new.password is not None else UserStatus.INVITED,
-            email_verified=new.email_verified,
-            created_at=now,
-            updated_at=now,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,17 +220,28 @@ class AccountChange:
     clock: Clock
     transaction: Transaction
 
-    async def held(self, actor: Actor, id: UserId, version: int | None) -> User:
-        """The user, locked. Raises NotFound, Forbidden or Stale. `version` None: the caller did not ask for a check."""
+    async def held(
+        self,
+        actor: Actor,
+        id: UserId,
+        version: int | None,
+        *,
+        writing: Permission = USERS_WRITE,
+        reading: Permission = USERS_READ,
+    ) -> User:
+        """The user, locked. Raises NotFound, Forbidden or Stale. `version` None: the caller did not ask for a check.
+
+        `writing` is the permission the change asks for; whoever lacks `reading` as well sees no such user.
+        """
         user = await self.users.locked(id)
         actor = await self.reread(actor)  # after the wait for the lock
-        writable = actor.scopes(USERS_WRITE)
-        require_any(actor, writable, "users:write")
-        seen = (*writable, *actor.scopes(USERS_READ))
+        writable = actor.scopes(writing)
+        require_any(actor, writable, str(writing))
+        seen = (*writable, *actor.scopes(reading))
         if user is None or user.status is UserStatus.DELETED or not any(s.reaches(user.scope) for s in seen):
             raise NotFound("no such user")
         held = Facts(id, user.status, tuple(await self.grants.of_user(id)))
-        require(may_control(actor, USERS_WRITE, user, held))
+        require(may_control(actor, writing, user, held))
         if version is not None and user.version != version:
             raise Stale("the user has changed since it was read")
         return user

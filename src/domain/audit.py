@@ -19,11 +19,14 @@ class Action(StrEnum):
 
     INSTALLATION_PREPARED = "installation.prepared"
     USER_CREATED = "user.created"
+    USER_REGISTERED = "user.registered"
     USER_UPDATED = "user.updated"
     USER_SUSPENDED = "user.suspended"
     USER_REACTIVATED = "user.reactivated"
     USER_DELETED = "user.deleted"
     PASSWORD_SET = "user.password_set"  # noqa: S105  # an action, not a secret
+    PASSWORD_CHANGED = "user.password_changed"  # noqa: S105  # likewise
+    SESSIONS_ENDED = "user.sessions_ended"
     ROLE_CREATED = "role.created"
     ROLE_UPDATED = "role.updated"
     ROLE_DELETED = "role.deleted"

@@ -270,6 +270,9 @@ class Families(Protocol):
     async def save(self, family: Family) -> None:
         """Replace a family read by `locked`."""
 
+    async def last_rotations(self, ids: Collection[SessionId]) -> Mapping[SessionId, datetime]:
+        """The latest `rotated_at` among the families of each of these sessions; those without any are absent."""
+
 
 class Keys(Protocol):
     """Keys, their secret halves sealed."""

@@ -60,6 +60,8 @@ GRANTS_READ = Permission("grants", "read")
 GRANTS_WRITE = Permission("grants", "write")
 KEYS_READ = Permission("keys", "read")
 KEYS_WRITE = Permission("keys", "write")
+SESSIONS_READ = Permission("sessions", "read")
+SESSIONS_WRITE = Permission("sessions", "write")
 AUDIT_READ = Permission("audit", "read")
 HEALTH_READ = Permission("health", "read")
 
@@ -72,6 +74,8 @@ OWN_PERMISSIONS: Mapping[Permission, str] = {
     GRANTS_WRITE: "give and take away roles",
     KEYS_READ: "see the public part and state of keys",
     KEYS_WRITE: "rotate and revoke keys",
+    SESSIONS_READ: "see where users are signed in: addresses, devices and times",
+    SESSIONS_WRITE: "end sessions of users",
     AUDIT_READ: "read the audit trail",
     HEALTH_READ: "see the detailed health report",
 }

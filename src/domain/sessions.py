@@ -52,6 +52,10 @@ class Session:
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
 
+    def used(self, rotated_at: datetime | None) -> "Session":
+        """With its last use: that of a session that is refreshed stands in its family alone, as `rotated_at`."""
+        return self if rotated_at is None or rotated_at <= self.last_used_at else replace(self, last_used_at=rotated_at)
+
     def refusal(self, now: datetime, last_used_at: datetime | None = None) -> str | None:
         """Why this session allows nothing at `now`, or None. A family's last refresh counts as use of its session."""
         if self.ended_at is not None:

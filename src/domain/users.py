@@ -87,6 +87,11 @@ def username_key(username: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
 
+def email_host(email: str) -> str:
+    """The domain of an address, folded as `email_key` does it."""
+    return email_key(email).rpartition("@")[2]
+
+
 def is_id(text: str) -> bool:
     """Whether the text is an id as Hexward writes them; a username of 32 hexadecimal digits is none."""
     try:

@@ -135,6 +135,18 @@ def _parse_email(text: str) -> str:
         raise WrongValue from None
 
 
+def _parse_domains(text: str) -> tuple[str, ...]:
+    """Folded as the domains of addresses are that they are compared with; what would never be met is refused."""
+    from domain.users import email_host, parse_email  # as above
+
+    if any(c in text for c in "*/:"):
+        raise WrongValue("a domain is met exactly, there are no patterns")
+    try:
+        return tuple(dict.fromkeys(email_host(parse_email(f"x@{entry.strip()}")) for entry in text.split(",")))
+    except Invalid:
+        raise WrongValue from None
+
+
 def _parse_folder(text: str) -> Path:
     if text.startswith("~"):  # only a shell gives it a meaning; a folder of that name would be a trap
         raise WrongValue("~ has no meaning here")
@@ -192,6 +204,7 @@ FOLDER = Kind("the path of a folder", _parse_folder)
 MASTER_KEY = Kind("the base64 of exactly 32 random bytes, made by `openssl rand -base64 32`", _parse_master_key)
 EMAIL = Kind("an e-mail address", _parse_email)
 PASSWORD = Kind("a password of 15 to 256 characters that is hard to guess", _parse_password)
+DOMAINS = Kind("domains separated by commas, such as `example.org,example.com`", _parse_domains)
 NETWORKS = Kind("IP networks separated by commas, such as `10.0.0.0/8,fd00::/8`", _parse_networks)
 HOSTS = Kind("host names separated by commas, or `*`", _parse_hosts)
 ORIGINS = Kind("origins separated by commas, such as `https://app.example.com`, or `*`", _parse_origins)

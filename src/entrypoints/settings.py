@@ -17,6 +17,7 @@ from domain.errors import StartRefused
 from entrypoints.secret_sources import COMMAND_SECONDS, FORMS, Secret, Source, Unusable, read
 from entrypoints.setting_kinds import (
     DATABASE,
+    DOMAINS,
     EMAIL,
     EXTENSIONS,
     FOLDER,
@@ -172,6 +173,26 @@ class Settings:
             SWITCH,
             "Whether users may sign in with a password at `/api/v1/auth/login`.",
             default="on",
+        ),
+    ]
+    registration: Annotated[
+        Literal["closed", "open", "domains"],
+        Setting(
+            "HEXWARD_REGISTRATION",
+            one_of("closed", "open", "domains"),
+            "Who may make an account for themselves at `/api/v1/auth/register`: nobody, anybody, or whoever has an "
+            "address at one of `HEXWARD_REGISTRATION_DOMAINS`.",
+            default="closed",
+        ),
+    ]
+    registration_domains: Annotated[
+        tuple[str, ...],
+        Setting(
+            "HEXWARD_REGISTRATION_DOMAINS",
+            DOMAINS,
+            "The domains whose addresses may register, in any case; a subdomain is a domain of its own. Needed "
+            "where `HEXWARD_REGISTRATION` is `domains`, and refused elsewhere.",
+            unset="none",
         ),
     ]
     max_staleness: Annotated[
@@ -349,6 +370,11 @@ def _value(setting: Setting, environ: Mapping[str, str], cwd: Path) -> tuple[obj
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with settings that are right one by one. What could not be read is not in `values`."""
+    if "registration" in values and "registration_domains" in values:
+        if values["registration"] == "domains" and not values["registration_domains"]:
+            yield "HEXWARD_REGISTRATION is domains without HEXWARD_REGISTRATION_DOMAINS: set it to those domains"
+        if values["registration"] != "domains" and values["registration_domains"]:
+            yield "HEXWARD_REGISTRATION_DOMAINS is set without HEXWARD_REGISTRATION=domains: set both, or neither"
     if values.get("database_owner_url") and "database_url" in values and not values["database_url"]:
         yield "HEXWARD_DATABASE_OWNER_URL is set without HEXWARD_DATABASE_URL: set both, or neither"
     if values.get("environment") != "production":
@@ -380,9 +406,8 @@ def _fill_in(values: dict[str, Any], cwd: Path, default_data_dir: Callable[[Path
     values["public_url"] = values["public_url"] or f"http://localhost:{values['port']}"
     values["database_owner_url"] = values["database_owner_url"] or values["database_url"]
     values["data_dir"] = cwd / values["data_dir"] if values["data_dir"] else default_data_dir(cwd)
-    for name in ("trusted_proxies", "trusted_hosts", "cors_origins"):
+    for name in ("registration_domains", "trusted_proxies", "trusted_hosts", "cors_origins", "extensions"):
         values[name] = values[name] or ()
-    values["extensions"] = values["extensions"] or ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""Can a guesser tell unknown, known and bcrypt accounts apart by time? Area under the curve: 0.5 means no."""
+"""Can a guesser tell accounts apart by time: unknown, known and bcrypt ones at sign-in, free and taken addresses at
+registration? Area under the curve: 0.5 means no."""
 
 import asyncio
 import itertools
 import random
 import time
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import bcrypt
@@ -20,19 +22,34 @@ ACCOUNTS = TRIES // 4  # four tries each: one more would be slowed down, for all
 
 async def run() -> None:
     """Print the area for each pair of kinds."""
-    with a_server({"HEXWARD_LOG_LEVEL": "error"}) as server:
+    with a_server({"HEXWARD_LOG_LEVEL": "error", "HEXWARD_REGISTRATION": "open"}) as server:
         names = _accounts(server)
         await _make_foreign(server)
-        times: dict[str, list[float]] = {kind: [] for kind in names}
-        tries = [(kind, name) for kind in names for name in names[kind] for _ in range(4)]
-        random.Random(7).shuffle(tries)  # noqa: S311  # no secret: who stands in line behind whom must not depend on the kind
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-            for batch in itertools.batched(tries, AT_ONCE):
-                for kind, seconds in await asyncio.gather(*(_try(client, *one) for one in batch)):
-                    times[kind].append(seconds * 1000)
-    for kind, values in times.items():
-        row(f"wrong password, {kind} account", **spread(values))
-    for one, other in itertools.combinations(times, 2):
+            tries = [(kind, name) for kind in names for name in names[kind] for _ in range(4)]
+            _tell("wrong password, {} account", await _times(client, _sign_in, tries))
+            free = [("free", f"free{n}@example.org") for n in range(TRIES // 2)]
+            taken = [("taken", name) for name in names["known"] for _ in range(2)]
+            _tell("registration, {} address", await _times(client, _register, free + taken))
+
+
+type Try = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
+
+
+async def _times(client: httpx.AsyncClient, attempt: Try, tries: list[tuple[str, str]]) -> dict[str, list[float]]:
+    """Milliseconds by kind. Who stands in line behind whom must not depend on the kind."""
+    random.Random(7).shuffle(tries)  # noqa: S311  # no secret
+    times: dict[str, list[float]] = {kind: [] for kind, _ in tries}
+    for batch in itertools.batched(tries, AT_ONCE):
+        for kind, seconds in await asyncio.gather(*(_timed(client, attempt, *one) for one in batch)):
+            times[kind].append(seconds * 1000)
+    return times
+
+
+def _tell(text: str, times: dict[str, list[float]]) -> None:
+    for kind, values in sorted(times.items()):
+        row(text.format(kind), **spread(values))
+    for one, other in itertools.combinations(sorted(times), 2):
         row(f"{one} against {other}", area=f"{area(times[one], times[other]):.3f}")
 
 
@@ -42,12 +59,20 @@ def area(first: list[float], second: list[float]) -> float:
     return greater / (len(first) * len(second))
 
 
-async def _try(client: httpx.AsyncClient, kind: str, email: str) -> tuple[str, float]:
+async def _timed(client: httpx.AsyncClient, attempt: Try, kind: str, email: str) -> tuple[str, float]:
     began = time.monotonic()
-    answer = await client.post("/api/v1/auth/login", json={"email": email, "password": "not the right pass phrase"})
-    if answer.status_code != 401:
+    answer = await attempt(client, email)
+    if answer.status_code not in {401, 202}:
         raise RuntimeError(f"unexpected answer {answer.status_code}")
     return kind, time.monotonic() - began
+
+
+async def _sign_in(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/api/v1/auth/login", json={"email": email, "password": "not the right pass phrase"})
+
+
+async def _register(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await client.post("/api/v1/auth/register", json={"email": email, "password": "a long enough pass phrase"})
 
 
 def _accounts(server: Server) -> dict[str, list[str]]:

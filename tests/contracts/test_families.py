@@ -139,3 +139,26 @@ async def test_a_locked_family_makes_the_next_caller_wait_and_see_the_change(sto
         await store.families.save(held.ended(NOW, EndReason.REPLAYED))
     assert (await finished(locker)).end_reason is EndReason.REPLAYED
     assert await finished(mover) is None
+
+
+async def test_the_last_rotation_of_a_session_is_the_latest_of_all_its_families(store):
+    user = a_user()
+    busy, quiet, bare, other = (a_session(user) for _ in range(4))
+    early = a_family(busy, rotated_at=NOW)
+    late = a_family(busy, rotated_at=NOW + DAY, ended_at=NOW + DAY, end_reason=EndReason.SIGNED_OUT)
+    async with store.transaction():
+        await store.users.add(user)
+        for session in (busy, quiet, bare, other):
+            await store.sessions.add(session)
+        for family in (late, early, a_family(quiet), a_family(other)):
+            await store.families.add(family)
+        asked = [busy.id, quiet.id, bare.id, a_session().id]
+        assert await store.families.last_rotations(asked) == {busy.id: NOW + DAY, quiet.id: NOW}
+        assert await store.families.last_rotations([]) == {}
+
+
+async def test_a_rotation_is_the_last_one_from_its_commit_on(store):
+    family = await stored(store)
+    await within(store, store.families.advance(family.id, 0, KEY, NOW + SECOND, an_event()))
+    found = await within(store, store.families.last_rotations([family.session_id]))
+    assert found == {family.session_id: NOW + SECOND}

@@ -206,6 +206,28 @@ def test_a_suspended_user_is_shut_out_until_reactivated(people, told, refused, s
         server.login(client, "kim@example.org", PASSWORD)
 
 
+def test_the_sessions_of_a_user_are_those_of_the_api_and_end_for_good(people, told, hexward, refused, server):
+    told("users", "create", "ada@example.org", "--password-stdin", input=PASSWORD)
+    with server.client() as client:
+        headers = server.login(client, "ada@example.org", PASSWORD)
+        shown = client.get("/api/v1/me/sessions", headers=headers).json()
+        assert shown["items"][0].pop("current") is True
+        listed = told("users", "sessions", "ada@example.org")
+        assert listed["items"][0].pop("current") is False  # the command is signed in nowhere
+        assert listed == shown
+        assert shown["items"][0]["id"] in hexward("users", "sessions", "ada@example.org").stdout
+        assert refused("--as", "bruce", "users", "sessions", "ada@example.org") == "forbidden"
+        assert refused("--as", "bruce", "users", "end-sessions", "ada@example.org") == "forbidden"
+        ended = hexward("users", "end-sessions", "ada@example.org")
+        assert ended.stdout == "ada@example.org is signed out everywhere; 1 session ended.\n"
+        deadline = time.monotonic() + 5  # the change feed brings it to the worker
+        while client.get("/api/v1/me", headers=headers).status_code != 401:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert told("users", "sessions", "ada@example.org") == {"items": [], "next_cursor": None}
+        server.login(client, "ada@example.org", PASSWORD)
+
+
 def test_a_deleted_user_is_gone_and_their_trail_stays(people, told, hexward, refused):
     made = told("users", "create", "max@example.org", "--no-password")
     assert hexward("users", "delete", "max@example.org").exit_code == 2

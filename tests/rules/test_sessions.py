@@ -178,3 +178,10 @@ def test_only_an_active_account_gets_a_token(status):
 )
 def test_whatever_is_missing_or_closed_shuts_the_exit(status, session, client, reason):
     assert exit_refusal(status, session, client, NOW) == reason
+
+
+def test_a_refresh_counts_as_the_last_use_of_its_session_and_an_older_one_does_not():
+    session = a_session(last_used_at=NOW)
+    assert session.used(NOW + SECOND).last_used_at == NOW + SECOND
+    for other in (None, NOW, NOW - SECOND):
+        assert session.used(other) is session

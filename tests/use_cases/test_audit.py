@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 import application
+from adapters.memory.store import MemoryStore
+from application.accounts import ChangeOwnPassword, Register, Registrant
 from application.audit import ListAuditEvents
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import ListKeys, RevokeKey, RotateDueKeys, RotateKey
 from application.maintenance import Maintain
+from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
     ChangeRole,
     DefineRole,
@@ -46,8 +49,9 @@ from domain.keys import KeyUse
 from domain.policies import Actor, Origin
 from domain.ports import AuditQuery, GrantQuery, UserQuery
 from domain.scopes import EVERYWHERE, Scope
+from domain.sessions import SessionId
 from http_world import PASSWORD
-from use_cases.service import ORIGIN, ROOT, Server
+from use_cases.service import ORIGIN, ROOT, Server, a_server
 
 ZOE = "zoë@example.org"
 OTHER = "a quite different pass phrase"
@@ -83,8 +87,10 @@ class Story:
 
 
 @pytest.fixture
-async def story(service):
-    return await Story(service, await service.actor(service.root)).begin()
+async def story(clock):
+    store = MemoryStore()
+    async with a_server(store, store.feed, clock, REGISTRATION="open") as server:
+        yield await Story(server, await server.actor(server.root)).begin()
 
 
 # --------------------------------------------------- what changes something: a door, and the one event that tells of it
@@ -94,6 +100,12 @@ ADMIN, SELF, NOBODY = "the administrator", "Zoë", "anonymous"
 
 async def create_user(s):
     return f"user:{(await s.do(CreateUser, s.admin, NewUser('li@example.org', PASSWORD))).user.id}"
+
+
+async def register(s):
+    await s.do(Register, Registrant("li@example.org", PASSWORD), ORIGIN)
+    async with s.server.store.transaction():
+        return f"user:{(await s.server.store.users.by_login('li@example.org')).id}"
 
 
 async def update_user(s):
@@ -118,6 +130,10 @@ async def delete(s):
 
 async def set_password(s):
     await s.do(SetPassword, s.admin, s.zoe, OTHER)
+
+
+async def change_own_password(s):
+    await s.do(ChangeOwnPassword, await s.authenticated(), PASSWORD, OTHER)
 
 
 async def define_role(s):
@@ -186,6 +202,26 @@ async def sign_out_by_token(s):
     return session
 
 
+async def end_session(s):
+    session = (await s.authenticated()).session_id
+    await s.do(EndSession, s.admin, s.zoe, SessionId(session))
+    return f"session:{session}"
+
+
+async def end_own_session(s):
+    actor = await s.authenticated()
+    await (await s.server.get(EndSession)).own(actor, SessionId(actor.session_id))
+    return f"session:{actor.session_id}"
+
+
+async def end_all_sessions(s):
+    await s.do(EndAllSessions, s.admin, s.zoe)
+
+
+async def end_all_own_sessions(s):
+    await (await s.server.get(EndAllSessions)).own(await s.authenticated())
+
+
 async def rotate_key(s):
     return f"key:{(await s.do(RotateKey, s.admin, KeyUse.SIGN)).id}"
 
@@ -204,12 +240,14 @@ async def stolen(s):
 
 CHANGES = [
     (CreateUser, "__call__", create_user, Action.USER_CREATED, ADMIN, []),
+    (Register, "__call__", register, Action.USER_REGISTERED, NOBODY, []),
     (UpdateUser, "__call__", update_user, Action.USER_UPDATED, ADMIN, []),
     (UpdateUser, "own", update_own, Action.USER_UPDATED, SELF, []),
     (SuspendUser, "__call__", suspend, Action.USER_SUSPENDED, ADMIN, []),
     (ReactivateUser, "__call__", reactivate, Action.USER_REACTIVATED, ADMIN, [suspend]),
     (DeleteUser, "__call__", delete, Action.USER_DELETED, ADMIN, []),
     (SetPassword, "__call__", set_password, Action.PASSWORD_SET, ADMIN, []),
+    (ChangeOwnPassword, "__call__", change_own_password, Action.PASSWORD_CHANGED, SELF, []),
     (DefineRole, "__call__", define_role, Action.ROLE_CREATED, ADMIN, []),
     (ChangeRole, "__call__", change_role, Action.ROLE_UPDATED, ADMIN, []),
     (RemoveRole, "__call__", remove_role, Action.ROLE_DELETED, ADMIN, [define_role]),
@@ -223,6 +261,10 @@ CHANGES = [
     (RefreshSession, "__call__", replay, Action.REFRESH_REFUSED, SELF, [stolen]),
     (SignOut, "__call__", sign_out, Action.SIGN_OUT, SELF, []),
     (SignOut, "by_refresh_token", sign_out_by_token, Action.SIGN_OUT, SELF, []),
+    (EndSession, "__call__", end_session, Action.SIGN_OUT, ADMIN, []),
+    (EndSession, "own", end_own_session, Action.SIGN_OUT, SELF, []),
+    (EndAllSessions, "__call__", end_all_sessions, Action.SESSIONS_ENDED, ADMIN, []),
+    (EndAllSessions, "own", end_all_own_sessions, Action.SESSIONS_ENDED, SELF, []),
     (RotateKey, "__call__", rotate_key, Action.KEY_ROTATED, ADMIN, []),
     (RevokeKey, "__call__", revoke_key, Action.KEY_REVOKED, ADMIN, []),
 ]
@@ -238,6 +280,8 @@ READS = {
     (ListGrants, "__call__"): lambda s: s.do(ListGrants, s.admin, GrantQuery(())),
     (ListGrants, "one"): lambda s: by(s, ListGrants, "one", s.admin, s.admin.facts.grants[0].id),
     (EffectivePermissions, "__call__"): lambda s: s.do(EffectivePermissions, s.admin, s.zoe),
+    (ListSessions, "__call__"): lambda s: s.do(ListSessions, s.admin, s.zoe),
+    (ListSessions, "own"): lambda s: by(s, ListSessions, "own", s.admin),
     (ListKeys, "__call__"): lambda s: s.do(ListKeys, s.admin),
     (ListAuditEvents, "__call__"): lambda s: s.do(ListAuditEvents, s.admin, AuditQuery(())),
     (Authenticate, "__call__"): lambda s: s.authenticated(),
@@ -256,8 +300,10 @@ PARTS = {
     "LiveAuthority",
     "NewKey",
     "PasswordRule",
+    "ProvePassword",
     "Reread",
     "Trail",
+    "Turns",
 }
 """What use cases are made of; nobody calls these from outside."""
 

@@ -102,6 +102,32 @@ def test_defaults_satisfy_their_own_rules():
         assert (setting.default is None) == bool(setting.unset), setting.name
 
 
+# Registration
+
+
+def test_nobody_registers_unless_that_is_opened():
+    assert (loaded().registration, loaded().registration_domains) == ("closed", ())
+    assert loaded(REGISTRATION="OPEN").registration == "open"
+
+
+def test_domains_that_may_register_are_kept_as_addresses_are_compared():
+    settings = loaded(REGISTRATION="domains", REGISTRATION_DOMAINS="Example.org, BÜRO.example,example.ORG")
+    assert settings.registration_domains == ("example.org", "büro.example")
+
+
+def test_domains_are_needed_exactly_where_they_decide():
+    assert "without HEXWARD_REGISTRATION_DOMAINS" in refused(REGISTRATION="domains")
+    for mode in ({}, {"REGISTRATION": "open"}, {"REGISTRATION": "closed"}):
+        assert "without HEXWARD_REGISTRATION=domains" in refused(**mode, REGISTRATION_DOMAINS="example.org")
+
+
+@pytest.mark.parametrize(
+    "value", ["*.example.org", "@example.org", "zoe@example.org", "a..b", "https://a", ".org", ","]
+)
+def test_what_can_be_no_domain_of_an_address_is_refused(value):
+    assert "HEXWARD_REGISTRATION_DOMAINS must be" in refused(REGISTRATION="domains", REGISTRATION_DOMAINS=value)
+
+
 # Values
 
 

@@ -1,6 +1,6 @@
 """Sessions and refresh-token families in memory."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -70,3 +70,11 @@ class MemoryFamilies:
 
     async def save(self, family: Family) -> None:
         self.tables.families.put(family.id, family)
+
+    async def last_rotations(self, ids: Collection[SessionId]) -> Mapping[SessionId, datetime]:
+        latest: dict[SessionId, datetime] = {}
+        for family in self.tables.families.all():
+            if family.session_id in ids:
+                at = latest.get(family.session_id, family.rotated_at)
+                latest[family.session_id] = max(at, family.rotated_at)
+        return latest

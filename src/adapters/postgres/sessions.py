@@ -126,6 +126,13 @@ class PostgresFamilies:
     async def save(self, family: Family) -> None:
         await self.database.execute(update(families).where(families.c.id == family.id).values(write_family(family)))
 
+    async def last_rotations(self, ids: Collection[SessionId]) -> Mapping[SessionId, datetime]:
+        if not ids:
+            return {}
+        latest = select(families.c.session_id, func.max(families.c.rotated_at).label("at"))
+        rows = await self.database.rows(latest.where(families.c.session_id.in_(ids)).group_by(families.c.session_id))
+        return {SessionId(row["session_id"]): row["at"] for row in rows}
+
 
 def read_session(row: Row) -> Session:
     return Session(

@@ -8,7 +8,7 @@ import click
 from domain.ports import Page
 from entrypoints.cli.desk import Desk, at_desk
 from entrypoints.cli.frame import Group, confirm, visible, wants_json
-from entrypoints.cli.output import Position, Span, put_done, put_fields, put_json, put_page, span_options
+from entrypoints.cli.output import Position, Span, put_done, put_fields, put_json, put_page, put_table, span_options
 from entrypoints.cli.passwords import new_password, password_options
 
 STATUSES = ("invited", "active", "suspended", "deleted")
@@ -149,6 +149,42 @@ def suspend(user: str) -> None:
         return await change(desk.actor, await desk.user_id(user))
 
     _put(at_desk(work), "Suspended")
+
+
+@users.command(examples=("hexward users sessions zoe@example.org", "hexward users sessions zoe --json"))
+@click.argument("user")
+def sessions(user: str) -> None:
+    """List where a user is signed in, the sessions used last first."""
+
+    async def work(desk: Desk) -> Any:
+        from application.open_sessions import ListSessions
+
+        listed = await desk.get(ListSessions)
+        return desk.actor, await listed(desk.actor, await desk.user_id(user))
+
+    actor, found = at_desk(work)
+    if wants_json():
+        from entrypoints.http.open_sessions import session_reply
+
+        put_json({"items": [session_reply(session, actor) for session in found], "next_cursor": None})
+        return
+    rows = [(s.last_used_at, s.created_at, s.expires_at, s.address, s.user_agent, s.client_id, s.id) for s in found]
+    put_table(("LAST USED", "BEGUN", "EXPIRES", "ADDRESS", "DEVICE", "CLIENT", "ID"), rows)
+
+
+@users.command("end-sessions", examples=("hexward users end-sessions zoe@example.org",))
+@click.argument("user")
+def end_sessions(user: str) -> None:
+    """Sign a user out everywhere, at once; they can sign in again."""
+
+    async def work(desk: Desk) -> int:
+        from application.open_sessions import EndAllSessions
+
+        end = await desk.get(EndAllSessions)
+        return await end(desk.actor, await desk.user_id(user))
+
+    ended = at_desk(work)
+    put_done(f"{user} is signed out everywhere; {ended} session{'' if ended == 1 else 's'} ended.")
 
 
 @users.command(examples=("hexward users reactivate zoe@example.org",))

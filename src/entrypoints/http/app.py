@@ -18,6 +18,7 @@ from application.idempotency import AnsweredBefore
 from application.maintenance import INTERVAL, Maintain
 from domain.errors import Unavailable
 from domain.ports import Limiter
+from entrypoints.http.accounts import OwnAccountController, RegistrationController
 from entrypoints.http.audit import AuditController
 from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
@@ -26,6 +27,7 @@ from entrypoints.http.health import health, live, ready
 from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.limits import Limits
+from entrypoints.http.open_sessions import OwnSessionsController, UserSessionsController
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -38,8 +40,12 @@ BODY_MAX = 1_048_576
 log = logging.getLogger(__name__)
 API = (
     SessionsController,
+    RegistrationController,
     MeController,
+    OwnAccountController,
+    OwnSessionsController,
     UsersController,
+    UserSessionsController,
     UserRolesController,
     RolesController,
     PermissionsController,

@@ -11,7 +11,7 @@ from litestar import Controller, Request, Response, delete, get, patch, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from application.roles import EffectivePermissions
+from application.roles import EffectivePermission, EffectivePermissions
 from application.users import (
     Account,
     CreateUser,
@@ -109,6 +109,11 @@ def user_reply(account: Account) -> UserReply:
         created_at=user.created_at,
         updated_at=user.updated_at,
     )
+
+
+def permission_reply(held: EffectivePermission) -> PermissionReply:
+    """The permission as callers see it."""
+    return PermissionReply(str(held.permission), str(held.scope), held.path, held.expires_at)
 
 
 def _one(account: Account, status: int = 200, headers: dict[str, str] | None = None) -> Response[UserReply]:
@@ -246,8 +251,7 @@ class UsersController(Controller):
     ) -> Response[Listing[PermissionReply]]:
         """What the user may do now, where, and through which roles."""
         found = await effective(actor, UserId(user_id))
-        items = [PermissionReply(str(e.permission), str(e.scope), e.path, e.expires_at) for e in found]
-        return Response(Listing(items, None))
+        return Response(Listing([permission_reply(e) for e in found], None))
 
 
 class MeController(Controller):

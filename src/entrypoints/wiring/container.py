@@ -28,12 +28,14 @@ from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
 from adapters.postgres.users import PostgresUsers
 from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
+from application.accounts import ChangeOwnPassword, ProvePassword, Register, RegistrationFloor
 from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
 from application.idempotency import Idempotency, joining
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
 from application.maintenance import Maintain
+from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
     ChangeRole,
     DefineRole,
@@ -56,6 +58,7 @@ from application.sessions import (
     SignOut,
     Tries,
 )
+from application.turns import Turns
 from application.users import (
     AccountChange,
     CreateUser,
@@ -68,6 +71,7 @@ from application.users import (
     SuspendUser,
     UpdateUser,
 )
+from domain.accounts import Registration, RegistrationMode
 from domain.errors import StartRefused
 from domain.ports import (
     AccessTokens,
@@ -176,8 +180,8 @@ class UseCases(Provider):
         PasswordRule, AccountChange, Reread, CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser,
         ReactivateUser, DeleteUser, SetPassword, ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole,
         GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
-        RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
-        Idempotency,
+        RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness, Turns, Register, ProvePassword,
+        ChangeOwnPassword, ListSessions, EndSession, EndAllSessions, Idempotency,
     )  # fmt: skip
 
     @provide
@@ -189,6 +193,16 @@ class UseCases(Provider):
     def max_staleness(self, settings: Settings) -> MaxStaleness:
         """As old as the operator allows."""
         return MaxStaleness(settings.max_staleness)
+
+    @provide
+    def registration(self, settings: Settings) -> Registration:
+        """Closed, unless the operator opened it."""
+        return Registration(RegistrationMode(settings.registration), frozenset(settings.registration_domains))
+
+    @provide
+    def registration_floor(self, clock: Clock) -> RegistrationFloor:
+        """One a worker, as that of sign-in is."""
+        return RegistrationFloor(Floor(clock))
 
     @provide
     def first_party_sign_in(self, settings: Settings) -> FirstPartySignIn:
