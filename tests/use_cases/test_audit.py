@@ -294,6 +294,7 @@ READS = {
 
 PARTS = {
     "AccountChange",
+    "Attempt",
     "Floor",
     "IssueTokens",
     "KeyRing",
