@@ -5,22 +5,22 @@ import itertools
 import random
 import time
 
-import asyncpg
 import bcrypt
 import httpx
 
-from benchmarks.table import row, spread
-from entrypoints.wiring.footing import EmbeddedPostgres
-from journeys.server_process import Server, a_server
+from benchmarks.bench import Bench, a_server_to_measure
+from benchmarks.prepare import owner
+from benchmarks.report import spread
+from journeys.server_process import Server
 
 TRIES = 200
 AT_ONCE = 4
 ACCOUNTS = TRIES // 4  # four tries each: one more would be slowed down, for all kinds alike
 
 
-async def run() -> None:
+async def run(bench: Bench) -> None:
     """Print the area for each pair of kinds."""
-    with a_server({"HEXWARD_LOG_LEVEL": "error"}) as server:
+    with a_server_to_measure() as server:
         names = _accounts(server)
         await _make_foreign(server)
         times: dict[str, list[float]] = {kind: [] for kind in names}
@@ -31,9 +31,9 @@ async def run() -> None:
                 for kind, seconds in await asyncio.gather(*(_try(client, *one) for one in batch)):
                     times[kind].append(seconds * 1000)
     for kind, values in times.items():
-        row(f"wrong password, {kind} account", **spread(values))
+        bench.report.row(f"wrong password, {kind} account", spread(values))
     for one, other in itertools.combinations(times, 2):
-        row(f"{one} against {other}", area=f"{area(times[one], times[other]):.3f}")
+        bench.report.row(f"{one} against {other}", {"area": area(times[one], times[other])})
 
 
 def area(first: list[float], second: list[float]) -> float:
@@ -62,14 +62,10 @@ def _accounts(server: Server) -> dict[str, list[str]]:
 
 
 async def _make_foreign(server: Server) -> None:
-    cluster = EmbeddedPostgres(server.data_dir).attach()
-    if cluster is None:
-        raise RuntimeError("the server's database is not there")
     foreign = bcrypt.hashpw(b"a long enough pass phrase", bcrypt.gensalt(12)).decode()
-    connection = await asyncpg.connect(cluster.url("hexward_owner"))
-    await connection.execute(
-        "UPDATE hexward.password_credentials SET hash = $1 WHERE user_id IN "
-        "(SELECT id FROM hexward.users WHERE email LIKE 'bcrypt%')",
-        foreign,
-    )
-    await connection.close()
+    async with owner(server) as connection:
+        await connection.execute(
+            "UPDATE hexward.password_credentials SET hash = $1 WHERE user_id IN "
+            "(SELECT id FROM hexward.users WHERE email LIKE 'bcrypt%')",
+            foreign,
+        )
