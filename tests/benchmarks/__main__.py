@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, users
 from benchmarks.bench import Bench
 from benchmarks.load import MISSING, available
+from benchmarks.report import put_into
 
 type Scenario = Callable[[Bench], Awaitable[None]]
 
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> int:
     """Run the scenarios that are named, or all; 1 if some could not be run."""
     options = _options(arguments)
     bench = Bench(seconds=options.seconds, large=options.large)
-    print(", ".join(f"{name} {value}" for name, value in bench.report.machine.items()))
+    print(bench.report.told_machine())
     lacking = [] if available() else [name for name in options.names if name in ("references", *WITH_WRK)]
     try:
         for name in options.names:
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(bench.report.as_json(), indent=2) + "\n")
     if options.markdown:
-        options.markdown.write_text(bench.report.as_markdown())
+        put_into(options.markdown, bench.report.as_markdown())
     if lacking:
         print(f"\n{MISSING}: {', '.join(lacking)}.", file=sys.stderr)
     return 1 if lacking else 0
@@ -62,7 +63,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=5, help="how long each load lasts (default: 5)")
     parser.add_argument("--large", action="store_true", help="growth: also with a million people, prepared in minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the tables there, between the marks of a page"
+    )
     options = parser.parse_args(arguments)
     options.names = options.names or list(SCENARIOS)
     if unknown := [name for name in options.names if name not in SCENARIOS]:

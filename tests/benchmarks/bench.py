@@ -40,14 +40,19 @@ class Bench:
             meter = Meter(server)
             load = await wrk(server.url, connections, self.seconds, script)
             self.report.row(
-                name, {"connections": connections, **figures(load, server, meter), "of bare": load.rate / bare.rate}
+                name,
+                {"connections": connections, **figures(load, server, meter), "% of bare": 100 * load.rate / bare.rate},
             )
 
 
 def figures(load: Load, server: Server, meter: Meter) -> dict[str, object]:
     """What a load on a server came to."""
-    seen = {"per s": load.rate, "p50 ms": load.p50, "p99 ms": load.p99, "errors": load.failed}
-    return seen | costs(load.requests, server, meter)
+    return seen(load) | costs(load.requests, server, meter)
+
+
+def seen(load: Load) -> dict[str, object]:
+    """What the clients saw."""
+    return {"per s": load.rate, "p50 ms": load.p50, "p99 ms": load.p99, "errors": load.failed}
 
 
 def costs(requests: int, server: Server, meter: Meter) -> dict[str, object]:

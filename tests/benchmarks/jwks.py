@@ -1,4 +1,4 @@
-"""`GET /.well-known/jwks.json`: what every verifier of tokens reads."""
+"""`GET /oauth2/jwks`: what every verifier of tokens reads."""
 
 from benchmarks.bench import Bench, a_server_to_measure
 from benchmarks.load import Script, request
@@ -12,4 +12,4 @@ async def run(bench: Bench) -> None:
 
 async def script() -> Script:
     """No caller needed."""
-    return Script([request("GET", "/.well-known/jwks.json")])
+    return Script([request("GET", "/oauth2/jwks")])

@@ -29,7 +29,7 @@ async def _measure(bench: Bench, server: Server, connections: int) -> None:
         wrk(server.url, connections, bench.seconds, script(bench.people)), _health(server.url, bench.seconds)
     )
     told = figures(load, server, meter)
-    bench.report.row("login", {"connections": connections, **told, "of Argon2 alone": load.rate / raw})
+    bench.report.row("login", {"connections": connections, **told, "% of Argon2 alone": 100 * load.rate / raw})
     bench.report.row("/health/live before", spread(idle))
     bench.report.row("/health/live meanwhile", spread(busy))
 

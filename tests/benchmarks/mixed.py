@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks import login, me, prepare, refresh, users
-from benchmarks.bench import Bench, a_server_to_measure, costs
+from benchmarks.bench import Bench, a_server_to_measure, costs, seen
 from benchmarks.load import Load, Script, request, wrk
 from benchmarks.usage import Meter
 from journeys.server_process import Server
 
-THINK_SECONDS = 1.0
+SECONDS = 2  # for each of those that a single path is measured
+THINK_SECONDS = 1.0  # between an answer and the next request, on average
 REMOVABLE = 4_000  # more than those who remove can get to
 CHANGED, QUERIED, MADE = "p99 < 100", "mean < 50", "mean < 10"
 
@@ -35,10 +36,7 @@ async def run(bench: Bench) -> None:
         await prepare.people(server, bench.people)
         await prepare.passwords(server, bench.people)
         await _together(bench, server, "as fast as they can", await reading(bench, server))
-        thinking = [
-            replace(one, script=replace(one.script, think=THINK_SECONDS)) for one in await living(bench, server)
-        ]
-        await _together(bench, server, f"thinking {THINK_SECONDS:.0f} s on average", thinking)
+        await _together(bench, server, f"thinking {THINK_SECONDS:.0f} s", await living(bench, server), THINK_SECONDS)
 
 
 async def reading(bench: Bench, server: Server) -> Sequence[Crowd]:
@@ -75,13 +73,19 @@ async def living(bench: Bench, server: Server) -> Sequence[Crowd]:
     ]
 
 
-async def _together(bench: Bench, server: Server, how: str, crowds: Sequence[Crowd]) -> None:
+async def _together(bench: Bench, server: Server, how: str, crowds: Sequence[Crowd], think: float = 0) -> None:
     size = sum(crowd.size for crowd in crowds)
+    scripts = [replace(crowd.script, think=think, tell=True) for crowd in crowds]
     meter = Meter(server)
-    loads = await asyncio.gather(*(wrk(server.url, one.size, bench.seconds * 2, one.script) for one in crowds))
+    loads = await asyncio.gather(
+        *(
+            wrk(server.url, crowd.size, SECONDS * bench.seconds, script)
+            for crowd, script in zip(crowds, scripts, strict=True)
+        )
+    )
     for crowd, load in zip(crowds, loads, strict=True):
-        told = {"per s": load.rate, "mean ms": load.mean, "p50 ms": load.p50, "p99 ms": load.p99, "errors": load.failed}
-        bench.report.row(f"{how}: {crowd.name}", {"connections": crowd.size, **told, "goal ms": crowd.goal})
+        told = {"connections": crowd.size, **seen(load), "mean ms": load.mean, "goal ms": crowd.goal}
+        bench.report.row(f"{how}: {crowd.name}", told)
     total = {"connections": size, "per s": sum(load.rate for load in loads)}
     requests = sum(load.requests for load in loads)
     bench.report.row(f"{how}: all", {**total, **costs(requests, server, meter)})

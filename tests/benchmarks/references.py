@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import argon2
@@ -11,8 +12,8 @@ import argon2
 from adapters.argon2 import LANES, MEMORY_KIB, PASSES
 from adapters.postgres.embedded import packaged_programs
 from benchmarks.bare import served
-from benchmarks.bench import Bench, a_server_to_measure
-from benchmarks.load import Script, available, request, wrk
+from benchmarks.bench import Bench, a_server_to_measure, seen
+from benchmarks.load import Load, Script, available, request, wrk
 from benchmarks.prepare import owner
 from entrypoints.wiring.footing import EmbeddedPostgres
 from journeys.server_process import PASSWORD, Server
@@ -34,15 +35,14 @@ async def bare(bench: Bench) -> None:
     """Granian with an application that does nothing, and with a Litestar handler that does nothing."""
     handler = Script([request("GET", "/")])
     with served("litestar") as litestar:
-        for connections in bench.connections:
-            loads = {
-                "bare ASGI, GET": await bench.bare.load("GET", connections, bench.seconds),
-                "bare ASGI, JSON POST": await bench.bare.load("POST", connections, bench.seconds),
-                "plain Litestar handler, GET": await wrk(litestar, connections, bench.seconds, handler),
-            }
-            for name, load in loads.items():
-                told = {"per s": load.rate, "p50 ms": load.p50, "p99 ms": load.p99, "errors": load.failed}
-                bench.report.row(name, {"connections": connections, **told})
+        loads: dict[str, Callable[[int], Awaitable[Load]]] = {
+            "bare ASGI, GET": lambda connections: bench.bare.load("GET", connections, bench.seconds),
+            "bare ASGI, JSON POST": lambda connections: bench.bare.load("POST", connections, bench.seconds),
+            "plain Litestar handler, GET": lambda connections: wrk(litestar, connections, bench.seconds, handler),
+        }
+        for name, run_load in loads.items():
+            for connections in bench.connections:
+                bench.report.row(name, {"connections": connections, **seen(await run_load(connections))})
 
 
 async def durable_commits(server: Server, seconds: float) -> float:

@@ -5,6 +5,9 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+BEGIN, END = "<!-- figures of make bench: begin -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,15 @@ class Row:
 
 
 def machine() -> Mapping[str, object]:
-    """What the figures were measured on."""
-    return {"cores": os.cpu_count() or 1, "Python": platform.python_version(), "on": time.strftime("%Y-%m-%d")}
+    """What the figures are measured on. Much load from others before the start makes them worth little."""
+    return {
+        "cores": os.cpu_count() or 1,
+        "memory GB": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
+        "load before": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 @dataclass
@@ -26,6 +36,10 @@ class Report:
 
     machine: Mapping[str, object] = field(default_factory=machine)
     sections: dict[str, list[Row]] = field(default_factory=dict)
+
+    def told_machine(self) -> str:
+        """The machine in one line."""
+        return ", ".join(f"{name} {_shown(value)}" for name, value in self.machine.items())
 
     def heading(self, text: str) -> None:
         """Begin a section."""
@@ -45,10 +59,18 @@ class Report:
 
     def as_markdown(self) -> str:
         """A table for each section, and one more wherever the figures are others."""
-        parts = [", ".join(f"{name} {value}" for name, value in self.machine.items())]
+        parts = [self.told_machine()]
         for name, rows in self.sections.items():
             parts += [f"### {name}", *_tables(rows)]
         return "\n\n".join(parts) + "\n"
+
+
+def put_into(page: Path, tables: str) -> None:
+    """Write the tables to a file or, where it has the two marks of a page, between them."""
+    text = page.read_text() if page.exists() else ""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    page.write_text(f"{before}{begin}\n\n{tables}\n{end}{after}" if end else tables)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
