@@ -18,9 +18,10 @@ end
 local requests, free = records("BENCH_REQUESTS"), records("BENCH_TOKENS")
 local rotating, numbered = #free > 0, requests[1]:find("{number}", 1, true) ~= nil
 local turn, number = 0, 0
-statuses = {} -- global, because `done` asks each thread for it
+statuses, sent = {}, -1 -- global, because `done` asks each thread for them; the first request is made and not sent
 
 function request()
+   sent = sent + 1
    turn = turn % #requests + 1
    local text = requests[turn]
    if numbered then
@@ -59,15 +60,16 @@ function setup(thread)
 end
 
 function done(summary, latency)
-   local told = {}
+   local told, asked = {}, 0
    for _, thread in ipairs(threads) do
+      asked = asked + thread:get("sent")
       for kind, count in pairs(thread:get("statuses")) do
          told[#told + 1] = ('"%s": %d'):format(kind, count)
       end
    end
    local errors = summary.errors
-   io.write(("\nBENCH {\"requests\": %d, \"seconds\": %f, \"mean\": %f, \"p50\": %f, \"p99\": %f, "):format(
-      summary.requests, summary.duration / 1e6, latency.mean / 1e3, latency:percentile(50) / 1e3,
+   io.write(("\nBENCH {\"sent\": %d, \"requests\": %d, \"seconds\": %f, \"mean\": %f, \"p50\": %f, \"p99\": %f, "):format(
+      asked, summary.requests, summary.duration / 1e6, latency.mean / 1e3, latency:percentile(50) / 1e3,
       latency:percentile(99) / 1e3))
    io.write(("\"errors\": {\"connect\": %d, \"read\": %d, \"write\": %d, \"timeout\": %d, \"status\": %d}, "):format(
       errors.connect, errors.read, errors.write, errors.timeout, errors.status))

@@ -33,9 +33,13 @@ class Script:
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw; times in milliseconds, `errors` by kind: a status with its code, or what befell a connection."""
+    """What wrk saw; times in milliseconds, `errors` by kind: a status with its code, or what befell a connection.
+
+    `unanswered` requests were under way at the end: one a connection, but where connections think hardly any.
+    """
 
     requests: int
+    unanswered: int
     seconds: float
     mean: float
     p50: float
@@ -88,7 +92,7 @@ async def wrk(url: str, connections: int, seconds: float, script: Script) -> Loa
     told = [line for line in output.splitlines() if line.startswith("BENCH ")]
     if process.returncode != 0 or not told:
         raise RuntimeError(f"wrk failed:\n{output}")
-    return _load(json.loads(told[-1].removeprefix("BENCH ")))
+    return _load(json.loads(told[-1].removeprefix("BENCH ")), connections)
 
 
 def _environment(script: Script, folder: Path) -> dict[str, str]:
@@ -101,15 +105,19 @@ def _environment(script: Script, folder: Path) -> dict[str, str]:
     return environment | ({"BENCH_TELL": "1"} if script.tell else {})
 
 
-def _load(told: dict[str, Any]) -> Load:
-    errors = {kind: count for kind, count in told["errors"].items() if count}
-    if told["statuses"] and "status" in errors:  # the codes say more
+def _load(told: dict[str, Any], connections: int) -> Load:
+    unanswered = told["sent"] - told["requests"]
+    # Newer versions of wrk do not call it an error when the server closes a connection instead of answering.
+    closed = unanswered - connections - told["errors"]["read"] - told["errors"]["write"]
+    errors = {**told["errors"], "closed": closed}
+    if told["statuses"]:  # the codes say more
         del errors["status"]
     return Load(
         requests=told["requests"],
+        unanswered=unanswered,
         seconds=told["seconds"],
         mean=told["mean"],
         p50=told["p50"],
         p99=told["p99"],
-        errors=errors | told["statuses"],
+        errors={kind: count for kind, count in errors.items() if count > 0} | told["statuses"],
     )

@@ -84,7 +84,13 @@ async def _together(bench: Bench, server: Server, how: str, crowds: Sequence[Cro
         )
     )
     for crowd, load in zip(crowds, loads, strict=True):
-        told = {"connections": crowd.size, **seen(load), "mean ms": load.mean, "goal ms": crowd.goal}
+        told = {
+            "connections": crowd.size,
+            **seen(load),
+            "unanswered": load.unanswered,
+            "mean ms": load.mean,
+            "goal ms": crowd.goal,
+        }
         bench.report.row(f"{how}: {crowd.name}", told)
     total = {"connections": size, "per s": sum(load.rate for load in loads)}
     requests = sum(load.requests for load in loads)
