@@ -7,15 +7,16 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, users
 from benchmarks.bench import Bench
 from benchmarks.load import MISSING, available
 from benchmarks.report import put_into
 
-type Scenario = Callable[[Bench], Awaitable[None]]
+type Scenario = Callable[[Bench], Coroutine[Any, Any, None]]
 
 WITH_WRK: dict[str, Scenario] = {
     "me": me.run,
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
         for name in options.names:
             if name not in lacking or name == "references":
                 bench.report.heading(name)
-                asyncio.run(SCENARIOS[name](bench))  # type: ignore[arg-type]  # every scenario is a coroutine function
+                asyncio.run(SCENARIOS[name](bench))
     finally:
         bench.bare.close()
     if options.json:
