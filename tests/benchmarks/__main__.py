@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, users
 from benchmarks.bench import Bench
 from benchmarks.load import MISSING, available
-from benchmarks.report import put_into
+from benchmarks.report import Report, put_into
 
 type Scenario = Callable[[Bench], Coroutine[Any, Any, None]]
 
@@ -49,13 +49,17 @@ def main(arguments: list[str]) -> int:
                 asyncio.run(SCENARIOS[name](bench))
     finally:
         bench.bare.close()
-    if options.json:
-        options.json.write_text(json.dumps(bench.report.as_json(), indent=2) + "\n")
-    if options.markdown:
-        put_into(options.markdown, bench.report.as_markdown())
+        _keep(bench.report, options)  # also what was found before something failed
     if lacking:
         print(f"\n{MISSING}: {', '.join(lacking)}.", file=sys.stderr)
     return 1 if lacking else 0
+
+
+def _keep(report: Report, options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+    if options.markdown:
+        put_into(options.markdown, report.as_markdown())
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
