@@ -39,7 +39,8 @@ SCENARIOS: dict[str, Scenario] = {
 def main(arguments: list[str]) -> int:
     """Run the scenarios that are named, or all; 1 if some could not be run."""
     options = _options(arguments)
-    bench = Bench(seconds=options.seconds, large=options.large)
+    report = Report(f'make bench ARGS="{" ".join(arguments)}"' if arguments else "make bench")
+    bench = Bench(report, options.seconds, large=options.large)
     print(bench.report.told_machine())
     lacking = [] if available() else [name for name in options.names if name in ("references", *WITH_WRK)]
     try:

@@ -17,21 +17,22 @@ async def run(bench: Bench) -> None:
     with a_server_to_measure() as server:
         await prepare.people(server, bench.people)
         await prepare.passwords(server, bench.people)
+        felt: dict[str, list[float]] = {}
         for connections in bench.connections:
-            await _measure(bench, server, connections)
+            await _measure(bench, server, connections, felt)
+        for name, times in felt.items():
+            bench.report.row(f"/health/live {name}", spread(times))
 
 
-async def _measure(bench: Bench, server: Server, connections: int) -> None:
+async def _measure(bench: Bench, server: Server, connections: int, felt: dict[str, list[float]]) -> None:
     raw = await asyncio.to_thread(raw_argon2, min(3, bench.seconds))
-    idle = await _health(server.url, 1)
+    felt[f"before, {connections} connections"] = await _health(server.url, 1)
     meter = Meter(server)
-    load, busy = await asyncio.gather(
+    load, felt[f"meanwhile, {connections} connections"] = await asyncio.gather(
         wrk(server.url, connections, bench.seconds, script(bench.people)), _health(server.url, bench.seconds)
     )
-    told = figures(load, server, meter)
-    bench.report.row("login", {"connections": connections, **told, "% of Argon2 alone": 100 * load.rate / raw})
-    bench.report.row("/health/live before", spread(idle))
-    bench.report.row("/health/live meanwhile", spread(busy))
+    told = {"connections": connections, **figures(load, server, meter)}
+    bench.report.row("login", told | {"% of Argon2 alone": 100 * load.rate / raw})
 
 
 def script(accounts: int) -> Script:

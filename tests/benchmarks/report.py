@@ -32,8 +32,9 @@ def machine() -> Mapping[str, object]:
 
 @dataclass
 class Report:
-    """All that one run found."""
+    """All that one run found; `command` is what to type to have it run again."""
 
+    command: str = "make bench"
     machine: Mapping[str, object] = field(default_factory=machine)
     sections: dict[str, list[Row]] = field(default_factory=dict)
 
@@ -55,11 +56,11 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """Everything, with figures as numbers."""
         rows = {name: [{"name": row.name, **row.figures} for row in found] for name, found in self.sections.items()}
-        return {"machine": dict(self.machine), "sections": rows}
+        return {"command": self.command, "machine": dict(self.machine), "sections": rows}
 
     def as_markdown(self) -> str:
         """A table for each section, and one more wherever the figures are others."""
-        parts = [self.told_machine()]
+        parts = [f"`{self.command}`: {self.told_machine()}"]
         for name, rows in self.sections.items():
             parts += [f"### {name}", *_tables(rows)]
         return "\n\n".join(parts) + "\n"

@@ -9,6 +9,7 @@ from benchmarks.__main__ import main
 from benchmarks.bench import Bench, a_server_to_measure
 from benchmarks.load import Script, available, request, wrk
 from benchmarks.prepare import people
+from benchmarks.report import BEGIN, END, put_into
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
 
@@ -46,6 +47,13 @@ async def test_a_benchmark_measures_a_path_and_keeps_the_figures(server):
 async def test_answers_that_are_errors_are_counted_by_their_code(server):
     load = await wrk(server.url, 2, 1, Script([request("GET", "/api/v1/me")], tell=True))
     assert load.errors == {"401 token_missing": load.requests}
+
+
+def test_the_tables_of_a_page_are_written_anew_between_its_marks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"Above\n{BEGIN}\n\nold\n\n{END}\nBelow\n")
+    put_into(page, "new\n")
+    assert page.read_text() == f"Above\n{BEGIN}\n\nnew\n\n{END}\nBelow\n"
 
 
 def test_without_wrk_one_is_told_how_to_get_it(monkeypatch, capsys, tmp_path):
