@@ -6,14 +6,15 @@ from contextlib import ExitStack
 import asyncpg
 import httpx
 
-from benchmarks.table import row, spread
+from benchmarks.bench import Bench
+from benchmarks.report import spread
 from entrypoints.wiring.footing import EmbeddedPostgres
 from journeys.server_process import PASSWORD, Server, a_server, start
 
 TRIALS = 60
 
 
-async def run() -> None:
+async def run(bench: Bench) -> None:
     """Print the spread, in peace and right after the feed's connections were killed."""
     with ExitStack() as stack:
         first = stack.enter_context(a_server())
@@ -29,7 +30,7 @@ async def run() -> None:
         second.wait_until_ready()
         connection = await asyncpg.connect(cluster.url("hexward_owner"))
         calm = [_trial(first, second, n) for n in range(TRIALS)]
-        row("suspension felt by the other server", **spread(calm))
+        bench.report.row("suspension felt by the other server", spread(calm))
         cut = []
         for n in range(TRIALS // 3):
             await connection.execute(
@@ -37,7 +38,7 @@ async def run() -> None:
                 "WHERE pid <> pg_backend_pid() AND (query LIKE '%pg_visible_in_snapshot%' OR query LIKE 'LISTEN%')"
             )
             cut.append(_trial(first, second, TRIALS + n))
-        row("likewise, the feed's connection just killed", **spread(cut))
+        bench.report.row("likewise, the feed's connection just killed", spread(cut))
         await connection.close()
 
 

@@ -1,75 +1,47 @@
-"""Sixteen clients sign in as fast as they can: how many succeed, and what `/health/live` feels of it."""
+"""Passwords checked as fast as the machine can, for many accounts in turn, and what `/health/live` feels of it."""
 
 import asyncio
-import collections
-import os
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 
-import argon2
-import httpx
-
-from benchmarks.table import percentile, row, spread
-from journeys.server_process import ADMIN, PASSWORD, a_server
-
-CLIENTS = 16
-SECONDS = 10.0
+from benchmarks import prepare
+from benchmarks.bench import Bench, a_server_to_measure, figures
+from benchmarks.load import Script, request, wrk
+from benchmarks.references import raw_argon2
+from benchmarks.report import spread
+from benchmarks.usage import Meter
+from journeys.server_process import PASSWORD, Server
 
 
-def raw_argon2(seconds: float = 3.0) -> float:
-    """Verifications per second with a thread per core and nothing else to do."""
-    hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-    stored = hasher.hash(PASSWORD)
-    deadline = time.monotonic() + seconds
-
-    def verify_on() -> int:
-        done = 0
-        while time.monotonic() < deadline:
-            hasher.verify(stored, PASSWORD)
-            done += 1
-        return done
-
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores) as pool:
-        return sum(f.result() for f in [pool.submit(verify_on) for _ in range(cores)]) / seconds
+async def run(bench: Bench) -> None:
+    """Print rates and latencies, and the share of what Argon2id alone reaches here."""
+    with a_server_to_measure() as server:
+        await prepare.people(server, bench.people)
+        await prepare.passwords(server, bench.people)
+        felt: dict[str, list[float]] = {}
+        for connections in bench.connections:
+            await _measure(bench, server, connections, felt)
+        for name, times in felt.items():
+            bench.report.row(f"/health/live {name}", spread(times))
 
 
-async def run() -> None:
-    """Print rates and latencies."""
-    raw = await asyncio.to_thread(raw_argon2)
-    row("reference: raw Argon2id verifications", rate=f"{raw:.0f}/s")
-    with a_server({"HEXWARD_LOG_LEVEL": "warning"}) as server:
-        idle = await _health(server.url, asyncio.Event(), 2.0)
-        row("/health/live, idle", **spread(idle))
-        statuses: collections.Counter[int] = collections.Counter()
-        times: list[float] = []
-        over = asyncio.Event()
-        async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
-            work = [asyncio.create_task(_sign_in(client, statuses, times, over)) for _ in range(CLIENTS)]
-            busy = await _health(server.url, over, SECONDS)
-            over.set()
-            await asyncio.gather(*work)
-    row(
-        f"login, {CLIENTS} clients",
-        rate=f"{statuses[200] / SECONDS:.0f}/s",
-        answers=dict(statuses),
-        p99=f"{percentile(times, 0.99):.0f} ms",
+async def _measure(bench: Bench, server: Server, connections: int, felt: dict[str, list[float]]) -> None:
+    raw = await asyncio.to_thread(raw_argon2, min(3, bench.seconds))
+    felt[f"before, {connections} connections"] = await _health(server.url, 1)
+    meter = Meter(server)
+    load, felt[f"meanwhile, {connections} connections"] = await asyncio.gather(
+        wrk(server.url, connections, bench.seconds, script(bench.people)), _health(server.url, bench.seconds)
     )
-    row("/health/live meanwhile", **spread(busy))
+    told = {"connections": connections, **figures(load, server, meter)}
+    bench.report.row("login", told | {"% of Argon2 alone": 100 * load.rate / raw})
 
 
-async def _sign_in(
-    client: httpx.AsyncClient, statuses: collections.Counter[int], times: list[float], over: asyncio.Event
-) -> None:
-    while not over.is_set():
-        began = time.monotonic()
-        answer = await client.post("/api/v1/auth/login", json={"email": ADMIN, "password": PASSWORD})
-        times.append((time.monotonic() - began) * 1000)
-        statuses[answer.status_code] += 1
+def script(accounts: int) -> Script:
+    """Each time another account, whose password is right."""
+    bodies = ({"email": prepare.email(number), "password": PASSWORD} for number in range(accounts))
+    return Script([request("POST", "/api/v1/auth/login", body=body) for body in bodies], tell=True)
 
 
-async def _health(url: str, over: asyncio.Event, seconds: float) -> list[float]:
+async def _health(url: str, seconds: float) -> list[float]:
     """Latencies in milliseconds, measured by a client in a process of its own, so that it waits for nobody here."""
     code = (
         "import http.client,sys,time\n"

@@ -7,30 +7,30 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import bcrypt
 import httpx
 
-from benchmarks.table import row, spread
-from entrypoints.wiring.footing import EmbeddedPostgres
-from journeys.server_process import Server, a_server
+from benchmarks.bench import Bench, a_server_to_measure
+from benchmarks.prepare import owner
+from benchmarks.report import spread
+from journeys.server_process import Server
 
 TRIES = 200
 AT_ONCE = 4
 ACCOUNTS = TRIES // 4  # four tries each: one more would be slowed down, for all kinds alike
 
 
-async def run() -> None:
+async def run(bench: Bench) -> None:
     """Print the area for each pair of kinds."""
-    with a_server({"HEXWARD_LOG_LEVEL": "error", "HEXWARD_REGISTRATION": "open"}) as server:
+    with a_server_to_measure({"HEXWARD_REGISTRATION": "open"}) as server:
         names = _accounts(server)
         await _make_foreign(server)
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
             tries = [(kind, name) for kind in names for name in names[kind] for _ in range(4)]
-            _tell("wrong password, {} account", await _times(client, _sign_in, tries))
+            _tell(bench, "wrong password, {} account", await _times(client, _sign_in, tries))
             free = [("free", f"free{n}@example.org") for n in range(TRIES // 2)]
             taken = [("taken", name) for name in names["known"] for _ in range(2)]
-            _tell("registration, {} address", await _times(client, _register, free + taken))
+            _tell(bench, "registration, {} address", await _times(client, _register, free + taken))
 
 
 type Try = Callable[[httpx.AsyncClient, str], Awaitable[httpx.Response]]
@@ -46,11 +46,11 @@ async def _times(client: httpx.AsyncClient, attempt: Try, tries: list[tuple[str,
     return times
 
 
-def _tell(text: str, times: dict[str, list[float]]) -> None:
+def _tell(bench: Bench, text: str, times: dict[str, list[float]]) -> None:
     for kind, values in sorted(times.items()):
-        row(text.format(kind), **spread(values))
+        bench.report.row(text.format(kind), spread(values))
     for one, other in itertools.combinations(sorted(times), 2):
-        row(f"{one} against {other}", area=f"{area(times[one], times[other]):.3f}")
+        bench.report.row(f"{one} against {other}", {"area": area(times[one], times[other])})
 
 
 def area(first: list[float], second: list[float]) -> float:
@@ -87,14 +87,10 @@ def _accounts(server: Server) -> dict[str, list[str]]:
 
 
 async def _make_foreign(server: Server) -> None:
-    cluster = EmbeddedPostgres(server.data_dir).attach()
-    if cluster is None:
-        raise RuntimeError("the server's database is not there")
     foreign = bcrypt.hashpw(b"a long enough pass phrase", bcrypt.gensalt(12)).decode()
-    connection = await asyncpg.connect(cluster.url("hexward_owner"))
-    await connection.execute(
-        "UPDATE hexward.password_credentials SET hash = $1 WHERE user_id IN "
-        "(SELECT id FROM hexward.users WHERE email LIKE 'bcrypt%')",
-        foreign,
-    )
-    await connection.close()
+    async with owner(server) as connection:
+        await connection.execute(
+            "UPDATE hexward.password_credentials SET hash = $1 WHERE user_id IN "
+            "(SELECT id FROM hexward.users WHERE email LIKE 'bcrypt%')",
+            foreign,
+        )

@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.table import row
+from benchmarks.bench import Bench
 from journeys.server_process import Server, a_place, gone, start
 
 TIMES = 3
@@ -50,10 +50,10 @@ def _round(data_dir: Path) -> tuple[float, float, float, float]:
     return nothing, existing, stop, killed
 
 
-async def run() -> None:
+async def run(bench: Bench) -> None:
     """Print minimum and maximum of several rounds."""
     bare = [_timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)) for _ in range(TIMES)]
-    row("reference: an empty Python process", seconds=f"{min(bare):.2f} to {max(bare):.2f}")
+    _row(bench, "reference: an empty Python process", bare)
     rounds = []
     for _ in range(TIMES):
         with a_place() as data_dir:
@@ -65,4 +65,8 @@ async def run() -> None:
         "kill -9 to no process left",
     )
     for name, times in zip(names, zip(*rounds, strict=True), strict=True):
-        row(name, seconds=f"{min(times):.2f} to {max(times):.2f}")
+        _row(bench, name, times)
+
+
+def _row(bench: Bench, name: str, times: Sequence[float]) -> None:
+    bench.report.row(name, {"least s": min(times), "most s": max(times)})
