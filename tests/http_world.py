@@ -30,7 +30,7 @@ STORAGE = {
     "transaction": ports.Transaction, "users": ports.Users, "credentials": ports.Credentials,
     "failures": ports.SignInFailures, "roles": ports.Roles, "grants": ports.Grants, "clients": ports.Clients,
     "sessions": ports.Sessions, "families": ports.Families, "keys": ports.Keys, "audit": ports.AuditLog,
-    "installations": ports.Installations, "changes": ports.Changes,
+    "installations": ports.Installations, "changes": ports.Changes, "upkeep": ports.Upkeep,
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from domain.ports import (
     Sessions,
     SignInFailures,
     Transaction,
+    Upkeep,
     Users,
 )
 
@@ -42,6 +43,7 @@ class Store(Protocol):
     audit: AuditLog
     installations: Installations
     changes: Changes
+    upkeep: Upkeep
 
 
 async def within[T](store: Store, *steps: Coroutine[Any, Any, T]) -> T:

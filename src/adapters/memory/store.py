@@ -13,6 +13,7 @@ from adapters.memory.roles import MemoryRoles
 from adapters.memory.sessions import MemoryFamilies, MemorySessions
 from adapters.memory.tables import Tables
 from adapters.memory.transaction import MemoryTransaction
+from adapters.memory.upkeep import MemoryUpkeep
 from adapters.memory.users import MemoryUsers
 from domain.clients import FIRST_PARTY, Client
 
@@ -38,6 +39,7 @@ class MemoryStore:
         self.audit = MemoryAuditLog(tables)
         self.installations = MemoryInstallations(tables)
         self.changes = MemoryChanges(tables)
+        self.upkeep = MemoryUpkeep(tables)
 
     def feed(self) -> MemoryFeed:
         """A reader of changes; each worker has its own."""

@@ -12,6 +12,7 @@ from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.upkeep import PostgresUpkeep
 from adapters.postgres.users import PostgresUsers
 
 __all__ = ["PostgresStore", "feed"]
@@ -34,6 +35,7 @@ class PostgresStore:
     audit: PostgresAuditLog
     installations: PostgresInstallations
     changes: PostgresChanges
+    upkeep: PostgresUpkeep
 
     @staticmethod
     def feed(url: str) -> PostgresFeed:
@@ -57,4 +59,5 @@ class PostgresStore:
             audit=PostgresAuditLog(database),
             installations=PostgresInstallations(database),
             changes=PostgresChanges(database),
+            upkeep=PostgresUpkeep(database),
         )

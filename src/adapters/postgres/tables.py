@@ -259,6 +259,17 @@ installation = Table(
     CheckConstraint('"only"', name="only"),
 )
 
+# One row: how far upkeep has come, for all servers.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    _moment("next_at", optional=True),
+    _moment("finished_at", optional=True),
+    Column("backlog", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint('"only"', name="only"),
+)
+
 # A row a change of authority; each new one removes some that are older than an hour.
 changes = Table(
     "changes",

@@ -6,6 +6,7 @@ whatever it provides takes the place of what stands here.
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from importlib import import_module
 
 from dishka import AsyncContainer, Provider, Scope, make_async_container, provide, provide_all
@@ -23,6 +24,7 @@ from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.upkeep import PostgresUpkeep
 from adapters.postgres.users import PostgresUsers
 from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
@@ -30,7 +32,7 @@ from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
-from application.maintenance import Maintain
+from application.maintenance import AuditRetention, Maintain, RemoveLeftovers
 from application.roles import (
     ChangeRole,
     DefineRole,
@@ -88,6 +90,7 @@ from domain.ports import (
     Sessions,
     SignInFailures,
     Transaction,
+    Upkeep,
     Users,
 )
 from entrypoints.settings import Settings
@@ -138,6 +141,7 @@ class Postgres(Provider):
     audit = provide(PostgresAuditLog, provides=AuditLog)
     installations = provide(PostgresInstallations, provides=Installations)
     changes = provide(PostgresChanges, provides=Changes)
+    upkeep = provide(PostgresUpkeep, provides=Upkeep)
     schema = provide(PostgresSchema, provides=Schema)
 
     @provide
@@ -169,7 +173,7 @@ class UseCases(Provider):
         PasswordRule, AccountChange, Reread, CreateUser, ShowUser, ListUsers, UpdateUser, SuspendUser,
         ReactivateUser, DeleteUser, SetPassword, ListRoles, ListPermissions, DefineRole, ChangeRole, RemoveRole,
         GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
-        RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness,
+        RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness, RemoveLeftovers,
     )  # fmt: skip
 
     @provide
@@ -181,6 +185,12 @@ class UseCases(Provider):
     def max_staleness(self, settings: Settings) -> MaxStaleness:
         """As old as the operator allows."""
         return MaxStaleness(settings.max_staleness)
+
+    @provide
+    def audit_retention(self, settings: Settings) -> AuditRetention:
+        """For ever, unless the operator says otherwise."""
+        days = settings.audit_retention_days
+        return AuditRetention(None if days is None else timedelta(days=days))
 
     @provide
     def first_party_sign_in(self, settings: Settings) -> FirstPartySignIn:
