@@ -52,7 +52,7 @@ def nobody(*_: object) -> None:
     raise NotFoundException
 
 
-async def _maintain(maintain: Callable[[], Awaitable[Round | None]], look: float = LOOK) -> None:
+async def _maintain(maintain: Callable[[], Awaitable[Round | None]], look: float) -> None:
     """Look again and again whether a round is due, and sooner where one left something behind. What goes wrong is told
     once, and tried again."""
     failing = False
@@ -66,7 +66,7 @@ async def _maintain(maintain: Callable[[], Awaitable[Round | None]], look: float
                 log.exception("maintenance did not finish; it is tried again every %.0f s", look)
             failing, pause = True, look
             continue
-        pause = PAUSE.total_seconds() if done is not None and done.backlog else look
+        pause = min(look, PAUSE.total_seconds()) if done is not None and done.backlog else look
         if done is None:
             continue
         if failing:
@@ -87,7 +87,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             await authority.catch_up()
         beside = [
             asyncio.create_task(authority.follow(), name="change-feed"),
-            asyncio.create_task(_maintain(await container.get(Maintain)), name="maintenance"),
+            asyncio.create_task(_maintain(await container.get(Maintain), LOOK), name="maintenance"),
         ]
         try:
             yield
