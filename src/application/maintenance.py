@@ -12,8 +12,10 @@ from domain.upkeep import INTERVAL, KEPT, LEASE, PAUSE, Leftover, Removed, Upkep
 
 LOOK = 60.0
 """Seconds from one look whether a round is due to the next."""
-BATCH = 500
+BATCH = 200
 """Rows in one transaction: some ten milliseconds."""
+RESTS = 3
+"""How often as long as a batch took the worker rests after it."""
 AUDIT_MONTHS = "audit_months"
 
 type Remove = Callable[[int], Awaitable[Removed]]
@@ -59,8 +61,8 @@ class Round:
 class RemoveLeftovers:
     """One round of removing what has been kept for long enough, in batches that are transactions of their own.
 
-    After each batch it rests for as long as that took, so that it never has more than half of one connection. Kinds
-    take turns: a large backlog of one does not keep the others waiting.
+    After each batch it rests for longer than that took, so that the database has its time for callers. Kinds take
+    turns: a large backlog of one does not keep the others waiting.
     """
 
     upkeep: Upkeep
@@ -85,7 +87,7 @@ class RemoveLeftovers:
                 waiting.append((name, remove))
             elif batch.more:  # in use just now
                 left_behind = True
-            await self.clock.sleep(took)
+            await self.clock.sleep(RESTS * took)
         done = Round(removed, seconds, backlog=left_behind or bool(waiting))
         await self._finish(done)
         return done

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from benchmarks import feed, login, oracle, start
+from benchmarks import feed, login, oracle, start, upkeep
 from benchmarks.table import heading
 
 SCENARIOS: dict[str, Callable[[], Awaitable[None]]] = {
@@ -17,6 +17,7 @@ SCENARIOS: dict[str, Callable[[], Awaitable[None]]] = {
     "login": login.run,
     "oracle": oracle.run,
     "feed": feed.run,
+    "upkeep": upkeep.run,
 }
 
 
