@@ -209,7 +209,7 @@ async def test_what_somebody_holds_is_passed_by_and_goes_another_time(site):
     store, owner = site
     _, [_, chain] = await signed_in(store, families=2, expires_at=NOW)
     free, _ = await signed_in(store, expires_at=NOW + SECOND)
-    locked, _ = await signed_in(store, expires_at=NOW + 2 * SECOND)
+    locked, _ = await signed_in(store, expires_at=NOW - SECOND)
     somebody = owner.transaction()
     await somebody.start()
     await owner.execute("SELECT FROM hexward.families WHERE id = $1 FOR UPDATE", chain.id)
