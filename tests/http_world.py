@@ -31,6 +31,7 @@ STORAGE = {
     "failures": ports.SignInFailures, "roles": ports.Roles, "grants": ports.Grants, "clients": ports.Clients,
     "sessions": ports.Sessions, "families": ports.Families, "keys": ports.Keys, "audit": ports.AuditLog,
     "answers": ports.Answers, "installations": ports.Installations, "changes": ports.Changes,
+    "upkeep": ports.Upkeep,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ by code point; names are compared as `email_key` folds them.
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -26,6 +26,7 @@ from domain.roles import Grant, GrantId, Role, Rules
 from domain.scopes import Scope
 from domain.sessions import EndReason, Family, FamilyId, Session, SessionId
 from domain.tokens import AccessClaims
+from domain.upkeep import Leftover, Removed, Upkept
 from domain.users import User, UserId, UserStatus
 
 # ---------------------------------------------------------------------------------------------------- time and chance
@@ -353,6 +354,31 @@ class Installations(Protocol):
 
     async def prepared(self, secret: bytes, at: datetime) -> None:
         """Mark the first start as done."""
+
+
+class Upkeep(Protocol):
+    """Removes what has been kept for long enough, a little at a time, so that it holds up nobody.
+
+    Nothing that somebody else holds is waited for: it can go another time.
+    """
+
+    async def claim(self) -> bool:
+        """Whether this transaction may do upkeep: of all that ask at once, on all servers, one may until it ends."""
+
+    async def remove(self, kind: Leftover, before: datetime, limit: int) -> Removed:
+        """Remove what was over before that moment, oldest first, with all that hangs on it; at most `limit`."""
+
+    async def drop_audit_month(self, now: datetime, kept: timedelta) -> Removed:
+        """Drop the oldest month of audit events if all of it is older than `kept`, unless it is in use just now.
+
+        The one way in which audit events ever go. Raises ValueError for less than 30 days.
+        """
+
+    async def read(self) -> Upkept:
+        """How far it has come."""
+
+    async def save(self, upkept: Upkept) -> None:
+        """Remember that, for all servers."""
 
 
 class Schema(Protocol):

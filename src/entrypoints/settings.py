@@ -223,6 +223,15 @@ class Settings:
             default="64",
         ),
     ]
+    audit_retention_days: Annotated[
+        int | None,
+        Setting(
+            "HEXWARD_AUDIT_RETENTION_DAYS",
+            whole_number(30, 36_500),
+            "How long audit events are kept; then they go by whole months.",
+            unset="for ever",
+        ),
+    ]
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...],
         Setting(

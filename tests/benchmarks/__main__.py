@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, users
+from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, upkeep, users
 from benchmarks.bench import Bench
 from benchmarks.load import MISSING, available
 from benchmarks.report import Report, put_into
@@ -33,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
     "start": start.run,
     "oracle": oracle.run,
     "feed": feed.run,
+    "upkeep": upkeep.run,
 }
 
 

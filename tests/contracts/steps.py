@@ -20,6 +20,7 @@ from domain.ports import (
     Sessions,
     SignInFailures,
     Transaction,
+    Upkeep,
     Users,
 )
 
@@ -44,6 +45,7 @@ class Store(Protocol):
     answers: Answers
     installations: Installations
     changes: Changes
+    upkeep: Upkeep
 
 
 async def within[T](store: Store, *steps: Coroutine[Any, Any, T]) -> T:

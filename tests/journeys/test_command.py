@@ -313,6 +313,16 @@ def test_the_database_is_up_to_date_after_a_start(told):
     assert told("db", "check") == {"revision": done["to"], "problems": []}
 
 
+def test_upkeep_is_done_to_the_end_and_the_doctor_says_when(told, hexward):
+    done = told("db", "upkeep")
+    assert done["removed"].keys() >= {"sign_in_failures", "sessions", "changes"}
+    assert not done["backlog"]
+    assert re.fullmatch(r"Removed .+ in \d+\.\d s\.\n", hexward("db", "upkeep").stdout)
+    [found] = [check for check in told("doctor")["checks"] if check["check"] == "upkeep"]
+    assert found["level"] == "ok"
+    assert found["message"].startswith("last done at ")
+
+
 def test_a_real_process_prints_json_and_ends_with_the_right_status(settings):
     env = environment(**settings, PYTHONIOENCODING="ascii")
     listed = run(["users", "list", "--json"], env)

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from domain.errors import DomainError, Invalid
 from domain.keys import KeyUse
+from domain.upkeep import Upkept
 from entrypoints.cli import checks
 from entrypoints.cli.checks import Level
 from entrypoints.cli.desk import is_id
@@ -396,6 +397,25 @@ def test_the_doctor_asks_what_listens_on_the_port(answering, status, body, level
 def test_the_doctor_misses_a_key_that_is_not_there():
     found = list(checks.ages([], NOW))
     assert [finding.level for finding in found] == [Level.PROBLEM] * len(KeyUse)
+
+
+@pytest.mark.parametrize(
+    ("upkept", "level"),
+    [
+        (Upkept(finished_at=NOW - timedelta(hours=2)), Level.OK),
+        (Upkept(finished_at=NOW - timedelta(days=2)), Level.WARNING),
+        (Upkept(finished_at=NOW, backlog=True), Level.WARNING),
+        (Upkept(), Level.OK),
+    ],
+)
+def test_the_doctor_says_when_upkeep_is_late_or_left_something(upkept, level):
+    found = checks.upkeep(upkept, NOW - timedelta(minutes=1), NOW)
+    assert found.level is level
+    assert (found.remedy is None) is (level is Level.OK)
+
+
+def test_upkeep_that_never_was_is_late_in_an_installation_of_long_ago():
+    assert checks.upkeep(Upkept(), NOW - timedelta(days=2), NOW).level is Level.WARNING
 
 
 def test_the_doctor_notices_modes_that_let_others_in(tmp_path):

@@ -15,7 +15,7 @@ from application.accounts import ChangeOwnPassword, Register, Registrant
 from application.audit import ListAuditEvents
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import ListKeys, RevokeKey, RotateDueKeys, RotateKey
-from application.maintenance import Maintain
+from application.maintenance import Maintain, RemoveLeftovers
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
     ChangeRole,
@@ -289,6 +289,7 @@ READS = {
     (PrepareInstallation, "__call__"): lambda s: s.do(PrepareInstallation, None, None, generate=False),
     (RotateDueKeys, "__call__"): lambda s: s.do(RotateDueKeys),
     (Maintain, "__call__"): lambda s: s.do(Maintain),
+    (RemoveLeftovers, "__call__"): lambda s: s.do(RemoveLeftovers),
 }
 """Doors that change nothing, or nothing yet: what a start and the schedule do is in test_installation.py."""
 

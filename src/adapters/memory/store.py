@@ -14,6 +14,7 @@ from adapters.memory.roles import MemoryRoles
 from adapters.memory.sessions import MemoryFamilies, MemorySessions
 from adapters.memory.tables import Tables
 from adapters.memory.transaction import MemoryTransaction
+from adapters.memory.upkeep import MemoryUpkeep
 from adapters.memory.users import MemoryUsers
 from domain.clients import FIRST_PARTY, Client
 
@@ -40,6 +41,7 @@ class MemoryStore:
         self.answers = MemoryAnswers(tables)
         self.installations = MemoryInstallations(tables)
         self.changes = MemoryChanges(tables)
+        self.upkeep = MemoryUpkeep(tables)
 
     def feed(self) -> MemoryFeed:
         """A reader of changes; each worker has its own."""

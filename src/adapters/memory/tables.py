@@ -14,6 +14,7 @@ from domain.ports import Installation, Page
 from domain.roles import BUILT_IN_ROLES, Grant, GrantId, Role
 from domain.scopes import Scope
 from domain.sessions import Family, FamilyId, Session, SessionId
+from domain.upkeep import Upkept
 from domain.users import User, UserId
 
 SEEDED_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,6 +44,7 @@ class Tables:
         self.events: Table[EventId, AuditEvent] = Table(transaction)
         self.answers: Table[bytes, Answered] = Table(transaction)
         self.installation: Table[str, Installation] = Table(transaction)
+        self.upkeep: Table[str, Upkept] = Table(transaction)
         for name, (description, permissions) in BUILT_IN_ROLES.items():
             self.roles.seed(name, Role(name, permissions, SEEDED_AT, SEEDED_AT, description, built_in=True))
         for client in clients:

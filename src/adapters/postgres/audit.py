@@ -68,12 +68,6 @@ async def ensure_partitions(database: Database, months: int = PARTITIONS_AHEAD) 
         return await _call(database, func.hexward.ensure_audit_partitions(months))
 
 
-async def drop_partitions(database: Database, before: datetime) -> int:
-    """Drop the months that ended before that moment, at least 30 days ago; how many. Raises Unavailable."""
-    async with database.transaction():
-        return await _call(database, func.hexward.drop_audit_partitions(before))
-
-
 async def _call(database: Database, function: ColumnElement[Any]) -> int:
     row = await database.row(select(function.label("count")))
     return 0 if row is None else int(row["count"])

@@ -13,6 +13,7 @@ from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.upkeep import PostgresUpkeep
 from adapters.postgres.users import PostgresUsers
 
 __all__ = ["PostgresStore", "feed"]
@@ -36,6 +37,7 @@ class PostgresStore:
     answers: PostgresAnswers
     installations: PostgresInstallations
     changes: PostgresChanges
+    upkeep: PostgresUpkeep
 
     @staticmethod
     def feed(url: str) -> PostgresFeed:
@@ -60,4 +62,5 @@ class PostgresStore:
             answers=PostgresAnswers(database),
             installations=PostgresInstallations(database),
             changes=PostgresChanges(database),
+            upkeep=PostgresUpkeep(database),
         )

@@ -1,4 +1,5 @@
-"""The schema. Beside each table stands how it grows and what keeps it bounded.
+"""The schema. Beside each table stands how it grows and what keeps it bounded; for how long things are kept, see
+domain/upkeep.py.
 
 Texts that are compared, sorted or searched by prefix have the collation "C": order by code point, as in the core, and
 an index that serves LIKE 'prefix%' as well.
@@ -121,7 +122,8 @@ password_credentials = Table(
     _moment("changed_at"),
 )
 
-# A row an account name that somebody failed to sign in as; each new failure removes two that are forgotten.
+# A row an account name that somebody failed to sign in as, forgotten after 15 minutes; each new failure removes two
+# that are, and upkeep the rest.
 sign_in_failures = Table(
     "sign_in_failures",
     metadata,
@@ -183,7 +185,8 @@ clients = Table(
     Column("family_lifetime", Interval, nullable=False),
 )
 
-# At most 50 open ones a user, none older than 30 days; each new one removes two that were over 30 days ago.
+# At most 50 open ones a user, none older than 30 days, and those that were over in the last 30 days; each new one
+# removes two that were over before, and upkeep the rest.
 sessions = Table(
     "sessions",
     metadata,
@@ -271,7 +274,18 @@ installation = Table(
     CheckConstraint('"only"', name="only"),
 )
 
-# A row a change of authority; each new one removes some that are older than an hour.
+# One row: how far upkeep has come, for all servers.
+upkeep = Table(
+    "upkeep",
+    metadata,
+    Column("only", Boolean, primary_key=True, server_default=text("true")),
+    _moment("next_at", optional=True),
+    _moment("finished_at", optional=True),
+    Column("backlog", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint('"only"', name="only"),
+)
+
+# A row a change of authority, kept for an hour; each new one removes some that are older, and upkeep the rest.
 changes = Table(
     "changes",
     metadata,
@@ -285,8 +299,9 @@ changes = Table(
     Index(None, "at"),
 )
 
-# A row an event, partitioned by the month of its UUIDv7; whole months are dropped. Actions become more with every
-# release, so they are not listed in a constraint. Indexes leave out what most events have and nobody looks for.
+# A row an event, partitioned by the month of its UUIDv7, for ever; where the operator sets a retention, upkeep drops
+# the months that are older. Actions become more with every release, so they are not listed in a constraint. Indexes
+# leave out what most events have and nobody looks for.
 audit_events = Table(
     "audit_events",
     metadata,

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from domain.errors import DomainError, StartRefused
+from domain.upkeep import Upkept
 from entrypoints.cli.address import base_url, reachable_host
 from entrypoints.cli.desk import has_database, opened_in_turn
 from entrypoints.settings import Settings
@@ -23,6 +24,7 @@ from entrypoints.wiring.footing import ServerFacts, server_facts
 OLDEST_SERVER = 150000  # PostgreSQL 15
 SKEW_DOUBTFUL, SKEW_WRONG = timedelta(seconds=2), timedelta(seconds=30)
 SPACE_DOUBTFUL, SPACE_WRONG = 2**30, 100 * 2**20  # bytes
+UPKEEP_LATE = timedelta(days=1)
 SERVER_PATIENCE = 3.0  # seconds
 
 
@@ -156,7 +158,7 @@ async def _in_database(ground: Any) -> list[Finding]:
     if problems:
         return [*found, *(Finding("schema", Level.PROBLEM, p, "run hexward db upgrade") for p in problems)]
     found += [Finding("schema", Level.OK, "the tables are those of this version"), audit_trail(told)]
-    return [*found, *await _keys(ground)]
+    return [*found, *await _installation(ground)]
 
 
 def server_version(told: ServerFacts) -> Finding:
@@ -195,9 +197,9 @@ def audit_trail(told: ServerFacts) -> Finding:
     return Finding("audit trail", Level.OK, "the service cannot change audit events")
 
 
-async def _keys(ground: Any) -> list[Finding]:
+async def _installation(ground: Any) -> list[Finding]:
     from application.keys import KeyRing, ListKeys
-    from domain.ports import Installations, Transaction
+    from domain.ports import Installations, Transaction, Upkeep
     from entrypoints.ground import operator
     from entrypoints.wiring.container import wire
 
@@ -205,6 +207,7 @@ async def _keys(ground: Any) -> list[Finding]:
     try:
         async with (await container.get(Transaction))():
             installation = await (await container.get(Installations)).read()
+            upkept = await (await container.get(Upkeep)).read()
         if installation.prepared_at is None:
             return [Finding("keys", Level.WARNING, "the first start has not been", "start Hexward: hexward serve")]
         await (await container.get(KeyRing)).reload()
@@ -215,7 +218,18 @@ async def _keys(ground: Any) -> list[Finding]:
     finally:
         await container.close()
     opens = Finding("keys", Level.OK, "all of them open with the master key")
-    return [opens, *ages(keys, actor.at)]
+    return [opens, *ages(keys, actor.at), upkeep(upkept, installation.prepared_at, actor.at)]
+
+
+def upkeep(upkept: Upkept, prepared_at: datetime, now: datetime) -> Finding:
+    """Whether what nobody needs any more goes."""
+    late = now - (upkept.finished_at or prepared_at) > UPKEEP_LATE
+    message = "no round has ended yet" if upkept.finished_at is None else f"last done at {upkept.finished_at:%F %R} UTC"
+    if upkept.backlog:
+        message += ", and something was left"
+    level = Level.WARNING if late or upkept.backlog else Level.OK
+    remedy = "hexward db upkeep (servers do it by themselves while they run)" if level is Level.WARNING else None
+    return Finding("upkeep", level, message, remedy)
 
 
 def ages(keys: Any, now: datetime) -> Iterator[Finding]:

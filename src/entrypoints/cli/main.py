@@ -13,7 +13,7 @@ COMMANDS = {
     "roles": "Define roles, and give them to users.",
     "keys": "List, rotate and revoke signing keys.",
     "audit": "Read the audit trail.",
-    "db": "Migrate the database, and compare it with the code.",
+    "db": "Migrate the database, compare it with the code, tidy it up.",
     "config": "Show and check the settings.",
     "doctor": "Look for everything that could be wrong here, and say what to do about it.",
     "completion": "Print the script that completes hexward's commands and options in your shell.",

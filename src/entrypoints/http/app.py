@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 
 from dishka import AsyncContainer
@@ -15,9 +16,10 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from application.authority import LiveAuthority
 from application.idempotency import AnsweredBefore
-from application.maintenance import INTERVAL, Maintain
+from application.maintenance import LOOK, Maintain, Round, in_words
 from domain.errors import Unavailable
 from domain.ports import Limiter
+from domain.upkeep import PAUSE
 from entrypoints.http.accounts import OwnAccountController, RegistrationController
 from entrypoints.http.audit import AuditController
 from entrypoints.http.body import StrictRequest
@@ -60,14 +62,29 @@ def nobody(*_: object) -> None:
     raise NotFoundException
 
 
-async def _maintain(maintain: Maintain) -> None:
-    """Every hour; what goes wrong is told, and tried again."""
+async def _maintain(maintain: Callable[[], Awaitable[Round | None]], look: float) -> None:
+    """Look again and again whether a round is due, and sooner where one left something behind. What goes wrong is told
+    once, and tried again."""
+    failing = False
+    pause = look
     while True:
-        await asyncio.sleep(INTERVAL)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # no secret: workers shall not wake as one
         try:
-            await maintain()
+            done = await maintain()
         except Exception:
-            log.exception("maintenance did not finish; the next round tries again")
+            if not failing:
+                log.exception("maintenance did not finish; it is tried again every %.0f s", look)
+            failing, pause = True, look
+            continue
+        pause = min(look, PAUSE.total_seconds()) if done is not None and done.backlog else look
+        if done is None:
+            continue
+        if failing:
+            log.info("maintenance finishes again")
+        failing = False
+        if done.useful or (done.backlog and not done.yielded):
+            left = "more" if done.backlog else "nothing"
+            log.info("upkeep removed %s in %.1f s; %s is left", in_words(done.removed), done.seconds, left)
 
 
 def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
@@ -82,7 +99,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             await authority.catch_up()
         beside = [
             asyncio.create_task(authority.follow(), name="change-feed"),
-            asyncio.create_task(_maintain(await container.get(Maintain)), name="maintenance"),
+            asyncio.create_task(_maintain(await container.get(Maintain), LOOK), name="maintenance"),
         ]
         try:
             yield

@@ -6,6 +6,7 @@ whatever it provides takes the place of what stands here.
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
 from importlib import import_module
 
 from dishka import AsyncContainer, Provider, Scope, decorate, make_async_container, provide, provide_all
@@ -25,6 +26,7 @@ from adapters.postgres.keys import PostgresKeys
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
+from adapters.postgres.upkeep import PostgresUpkeep
 from adapters.postgres.users import PostgresUsers
 from adapters.sealing import AesSealer
 from adapters.system import RandomSecrets, SystemClock
@@ -34,7 +36,7 @@ from application.authority import LiveAuthority, MaxStaleness, Reread
 from application.idempotency import Idempotency, joining
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
-from application.maintenance import Maintain
+from application.maintenance import AuditRetention, Maintain, RemoveLeftovers
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
     ChangeRole,
@@ -97,6 +99,7 @@ from domain.ports import (
     Sessions,
     SignInFailures,
     Transaction,
+    Upkeep,
     Users,
 )
 from entrypoints.settings import Settings
@@ -149,6 +152,7 @@ class Postgres(Provider):
     answers = provide(PostgresAnswers, provides=Answers)
     installations = provide(PostgresInstallations, provides=Installations)
     changes = provide(PostgresChanges, provides=Changes)
+    upkeep = provide(PostgresUpkeep, provides=Upkeep)
     schema = provide(PostgresSchema, provides=Schema)
 
     @provide
@@ -182,6 +186,7 @@ class UseCases(Provider):
         GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
         RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness, Turns, Register, ProvePassword,
         ChangeOwnPassword, ListSessions, EndSession, EndAllSessions, Idempotency,
+        RemoveLeftovers,
     )  # fmt: skip
 
     @provide
@@ -203,6 +208,12 @@ class UseCases(Provider):
     def registration_floor(self, clock: Clock) -> RegistrationFloor:
         """One a worker, as that of sign-in is."""
         return RegistrationFloor(Floor(clock))
+
+    @provide
+    def audit_retention(self, settings: Settings) -> AuditRetention:
+        """For ever, unless the operator says otherwise."""
+        days = settings.audit_retention_days
+        return AuditRetention(None if days is None else timedelta(days=days))
 
     @provide
     def first_party_sign_in(self, settings: Settings) -> FirstPartySignIn:
