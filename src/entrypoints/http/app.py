@@ -22,6 +22,7 @@ from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
 from entrypoints.http.keys import KeysController, jwks
+from entrypoints.http.options import answer_options
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -86,6 +87,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             DishkaRouter("/api/v1", route_handlers=list(API), middleware=[Settled()], before_request=refuse_unknown),
             DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
         ],
+        before_request=answer_options,
         exception_handlers=HANDLERS,
         request_class=StrictRequest,
         request_max_body_size=BODY_MAX,

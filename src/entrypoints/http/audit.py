@@ -15,7 +15,7 @@ from domain.audit import Action, AuditEvent, Outcome
 from domain.errors import Invalid
 from domain.policies import Actor
 from domain.ports import AuditQuery
-from entrypoints.http.moments import moment
+from entrypoints.http.moments import Moment, moment
 from entrypoints.http.paging import Cursor, Limit, Listing, listing, position
 from entrypoints.http.problems import described
 
@@ -27,7 +27,7 @@ class AuditEventReply(msgspec.Struct, frozen=True):
     """Who (`actor`) did what (`action`) to whom (`subject`), from where, and how it ended."""
 
     id: UUID
-    at: datetime
+    at: Moment
     actor: str
     action: str
     subject: str | None

@@ -1,8 +1,14 @@
 """Times from callers: with a time zone, and taken to UTC, where everything is compared."""
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta
 
 from domain.errors import Invalid
+
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time in a body, in and out."""
 
 
 def moment(value: datetime | None, pointer: str) -> datetime | None:

@@ -3,23 +3,27 @@
 from functools import cache
 from typing import Any
 
-from litestar import Request
+from litestar import Request, Response
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
 from domain.errors import FieldError, Invalid
+from entrypoints.http.options import answer_options
 
 
-def refuse_unknown(request: Request[Any, Any, Any]) -> None:
+def refuse_unknown(request: Request[Any, Any, Any]) -> Response[None] | None:
     """Raises Invalid for a parameter that the operation does not have, or that is given twice."""
+    if (options := answer_options(request)) is not None:  # which have none, and mind none
+        return options
     given = [name for name, _ in request.query_params.multi_items()]
-    if not given or request.method == "OPTIONS":  # which the framework answers, for the path as a whole
-        return
+    if not given:
+        return None
     known = _known(request.route_handler)
     if not known.issuperset(given) or len(set(given)) < len(given):
         names = ", ".join(sorted(known)) or "none"
         message = f"this operation has these query parameters, each at most once: {names}"
         raise Invalid(message, fields=[FieldError("query", "unknown_parameter", message)], code="parameter_unknown")
+    return None
 
 
 @cache

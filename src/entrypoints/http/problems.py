@@ -23,6 +23,7 @@ from domain.errors import (
     TooManyAttempts,
     Unavailable,
 )
+from entrypoints.http.options import allowed
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -151,7 +152,8 @@ def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> 
     status = error.status_code
     if status >= 500:
         return unexpected_problem(request, error)
-    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() in {"allow", "retry-after"}}
+    allow = (error.headers or {}).get("allow")
+    headers = {"allow": allowed(allow.split(", "))} if allow else {}
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [
         FieldProblem(f"{item.get('source', 'query')}:{item['key']}", "malformed", "missing or not of the right kind")
