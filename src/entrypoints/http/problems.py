@@ -161,7 +161,7 @@ def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> 
         if isinstance(item, dict) and "key" in item
     ]
     detail = "a parameter is missing or malformed" if errors else TITLES.get(status, "the request was refused")
-    return respond(request, status, CODES.get(status, "refused"), detail, headers=headers, errors=errors)
+    return respond(request, status, CODES.get(status, CODES[400]), detail, headers=headers, errors=errors)
 
 
 def unexpected_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

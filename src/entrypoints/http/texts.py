@@ -11,49 +11,34 @@ from msgspec import Meta
 from domain.credentials import PASSWORD_MAX, PASSWORD_MIN
 from domain.roles import DESCRIPTION_MAX
 from domain.scopes import MAX_LENGTH
-from domain.users import DISPLAY_NAME_MAX, EMAIL_MAX, USERNAME_MAX
+from domain.users import USERNAME_MAX
 
 LIMIT = 1024
 """Characters; beyond it a text is not even looked at."""
-_SCOPE = r"^(\*|[A-Za-z0-9._~\-]{1,64}(/[A-Za-z0-9._~\-]{1,64})*)$"
-_ROLE: dict[str, Any] = {
-    "pattern": r"^[a-z0-9]([a-z0-9_.\-]{0,62}[a-z0-9])?$",
-    "maxLength": 64,
-    "description": "The name of a role.",
+_PART = r"[a-z0-9]([a-z0-9_.\-]{0,62}[a-z0-9])?"
+_ROLE: dict[str, Any] = {"pattern": f"^{_PART}$", "description": "The name of a role."}
+_SCOPE: dict[str, Any] = {
+    "pattern": r"^(\*|[A-Za-z0-9._~\-]{1,64}(/[A-Za-z0-9._~\-]{1,64})*)$",
+    "description": "Where: `*` for everywhere, or a path, of which no segment is `.` or `..`.",
 }
-_PART = r"(\*|[a-z0-9]([a-z0-9_.\-]{0,62}[a-z0-9])?)"
+
+
+def described(pattern: str) -> Meta:
+    """A pattern to be told, and a length to be enforced."""
+    return Meta(max_length=LIMIT, extra_json_schema={"pattern": pattern})
+
 
 Text = Annotated[str, Meta(max_length=LIMIT)]
-Email = Annotated[
-    str, Meta(max_length=LIMIT, extra_json_schema={"pattern": r"^[^@\s]+@[^@\s]+$", "maxLength": EMAIL_MAX})
-]
-Username = Annotated[
-    str, Meta(max_length=LIMIT, extra_json_schema={"pattern": r"^[^@\s]+$", "minLength": 1, "maxLength": USERNAME_MAX})
-]
-DisplayName = Annotated[
-    str, Meta(max_length=LIMIT, extra_json_schema={"pattern": r"\S", "minLength": 1, "maxLength": DISPLAY_NAME_MAX})
-]
-Locale = Annotated[
-    str, Meta(max_length=LIMIT, extra_json_schema={"pattern": r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$"})
-]
-NewSecret = Annotated[
-    str, Meta(max_length=LIMIT, extra_json_schema={"minLength": PASSWORD_MIN, "maxLength": PASSWORD_MAX})
-]
+Email = Annotated[str, described(r"^[^@\s]+@[^@\s]+$")]
+Username = Annotated[str, described(rf"^[^@\s]{{1,{USERNAME_MAX}}}$")]
+DisplayName = Annotated[str, described(r"\S")]
+Locale = Annotated[str, described("^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}$")]
+NewSecret = Annotated[str, described(rf"^[\s\S]{{{PASSWORD_MIN},{PASSWORD_MAX}}}$")]
 """A password to be set; one to be tried is any Text."""
-Description = Annotated[str, Meta(max_length=LIMIT, extra_json_schema={"maxLength": DESCRIPTION_MAX})]
+Description = Annotated[str, described(rf"^[\s\S]{{0,{DESCRIPTION_MAX}}}$")]
+PermissionName = Annotated[str, described(rf"^(\*|{_PART}):(\*|{_PART})$")]
 RoleName = Annotated[str, Meta(max_length=LIMIT, extra_json_schema=_ROLE)]
-PermissionName = Annotated[str, Meta(max_length=LIMIT, extra_json_schema={"pattern": f"^{_PART}:{_PART}$"})]
-ScopePath = Annotated[
-    str,
-    Meta(
-        max_length=LIMIT,
-        extra_json_schema={
-            "pattern": _SCOPE,
-            "maxLength": MAX_LENGTH,
-            "description": "Where; `*` for everywhere. No segment is `.` or `..`.",
-        },
-    ),
-]
+ScopePath = Annotated[str, Meta(max_length=LIMIT, extra_json_schema=_SCOPE)]
 
 RoleInPath = Annotated[str, PathParameter(schema_extra=_ROLE)]
 RoleInQuery = Annotated[str | None, QueryParameter(required=False, schema_extra=_ROLE)]
@@ -63,6 +48,6 @@ ScopeInQuery = Annotated[
         name="scope",
         max_length=MAX_LENGTH,
         description="A scope path, `*` for everywhere.",
-        schema_extra={"pattern": _SCOPE},
+        schema_extra=_SCOPE,
     ),
 ]
