@@ -147,7 +147,9 @@ async def test_R12_of_two_who_change_what_both_have_read_one_is_told(api):
 # ----------------------------------------------------------------------------------------------------------- R17: lists
 
 
-async def test_R17_patterns_in_a_search_mean_themselves(api):
+@pytest.mark.postgres
+async def test_R17_patterns_in_a_search_mean_themselves(api_on_postgres):
+    api = api_on_postgres
     for name in ("100% sure", "1000 sure", "under_score", "underXscore", "back\\slash"):
         await api.a_user(f"{name.encode().hex()}@example.org", display_name=name)
 
