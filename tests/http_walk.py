@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -46,6 +47,13 @@ NO_VERSION = {
     "DELETE /api/v1/grants/{grant_id}": "a grant is made and revoked, and has no versions",
 }
 """Changes of a resource that ask for no If-Match, each with its reason."""
+KNOWN_CODES = set(
+    re.findall(
+        r"^\| `(\w+)` \| (\d{3}) \|",
+        (Path(__file__).parents[1] / "docs/reference/errors.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+)
 SECURITY = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -197,8 +205,8 @@ def is_a_whole_problem(exchange: Exchange) -> Iterator[str]:
             yield f"answers {exchange.status} as {kind}, not as a problem"
         return
     body = exchange.answer.json()
-    if not re.fullmatch("[a-z][a-z0-9_]+", body.get("code", "")):
-        yield f"answers {exchange.status} without a code"
+    if (body.get("code"), str(exchange.status)) not in KNOWN_CODES:
+        yield f"answers {exchange.status} with code {body.get('code')}, which is not on the page of errors"
     if (body.get("status"), body.get("type")) != (exchange.status, f"urn:hexward:problem:{body.get('code')}"):
         yield f"answers {exchange.status} with another status or type in the body"
     if not body.get("title") or not body.get("detail"):

@@ -4,12 +4,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
+from typing import Annotated
 
 import httpx
 import msgspec
 import pytest
 from litestar import Response, asgi, get, patch, post
-from litestar.params import JSONBody
+from litestar.params import HeaderParameter, JSONBody
 from litestar.types import Receive, Scope, Send
 
 from entrypoints.http.app import create_app
@@ -196,6 +197,14 @@ def lets_everybody_in() -> Thing:
     return Thing("x")
 
 
+@post("/api/v1/careless", status_code=201, sync_to_thread=False, security=[{}], responses=described())
+def forgets_the_key(
+    data: JSONBody[Thing],
+    key: Annotated[str | None, HeaderParameter(name="Idempotency-Key", required=False)] = None,
+) -> Thing:
+    return Thing(f"{data.name}{next(_numbers)}")
+
+
 @asgi("/careless", is_mount=True, copy_scope=True)
 async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -232,6 +241,13 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
         ),
         (answers_as_it_likes, {"(as it should be) answers 203, which is not described"}),
         (answers_with_what_was_sent, {"(with NUL in name) answers 422 with what was sent"}),
+        (
+            forgets_the_key,
+            {
+                "gives another answer to the same key and body",
+                "(with the same key and another body) answers 201, not 422",
+            },
+        ),
         (
             lets_everybody_in,
             {"(without token) answers 200, not 401", "(without the right) answers 200, not 403 or 404"},
