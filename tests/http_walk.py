@@ -115,6 +115,10 @@ class Description:
         security = (described or {}).get("security", self._document.get("security", []))
         return Operation(method, path, described, described is not None and {} not in security)
 
+    def methods(self, path: str) -> set[str]:
+        verbs = {"get", "post", "put", "patch", "delete"}
+        return {verb.upper() for verb in verbs & self._document["paths"].get(path, {}).keys()}
+
     @cached_property
     def has_rate_limits(self) -> bool:
         return "RateLimit" in self._document["components"].get("headers", {})
@@ -284,10 +288,10 @@ class Walk:
         return self.faults
 
     def _routes(self) -> dict[str, set[str]]:
-        """Path templates and their methods; what is mounted as ASGI takes any method, so only GET is tried."""
+        """Path templates and their methods; bare ASGI takes any, so those are meant that are described, or GET."""
         found: dict[str, set[str]] = {}
         for route in self.app.routes:
-            methods = getattr(route, "methods", None) or {"GET"}
+            methods = getattr(route, "methods", None) or self.description.methods(route.path_format) or {"GET"}
             found.setdefault(route.path_format, set()).update(methods - {"OPTIONS", "HEAD"})
         return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.problems import MEDIA_TYPE, TITLES, Problem
@@ -95,7 +95,8 @@ def _types(app: Litestar) -> list[Any]:
     for handler in handlers:
         if isinstance(handler, HTTPRouteHandler) and handler.resolve_include_in_schema():
             answer = handler.parsed_return_field
-            found += [inner.annotation for inner in answer.inner_types] or [answer.annotation]
+            inside = answer.inner_types if answer.is_subclass_of(Response) else [answer]
+            found += [kind.annotation for kind in inside]
             found += [spec.data_container for spec in (handler.responses or {}).values()]
             if handler.parsed_data_field is not None:
                 found.append(handler.parsed_data_field.annotation)
