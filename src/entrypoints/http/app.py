@@ -30,6 +30,7 @@ from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.limits import Limits
 from entrypoints.http.open_sessions import OwnSessionsController, UserSessionsController
+from entrypoints.http.options import answer_options
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -120,6 +121,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             ),
             DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
         ],
+        before_request=answer_options,
         exception_handlers={**HANDLERS, AnsweredBefore: answered_before},
         request_class=StrictRequest,
         request_max_body_size=BODY_MAX,

@@ -1,7 +1,6 @@
 """The audit trail."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,19 +14,21 @@ from domain.audit import Action, AuditEvent, Outcome
 from domain.errors import Invalid
 from domain.policies import Actor
 from domain.ports import AuditQuery
-from entrypoints.http.moments import moment
+from entrypoints.http.moments import Moment, read
 from entrypoints.http.paging import Cursor, Limit, Listing, listing, position
 from entrypoints.http.problems import described
 
 Filter = Annotated[str | None, QueryParameter(max_length=200, required=False)]
-Since = Annotated[datetime | None, QueryParameter(required=False, description="With time zone.")]
+Since = Annotated[
+    str | None, QueryParameter(required=False, description="With time zone.", schema_extra={"format": "date-time"})
+]
 
 
 class AuditEventReply(msgspec.Struct, frozen=True):
     """Who (`actor`) did what (`action`) to whom (`subject`), from where, and how it ended."""
 
     id: UUID
-    at: datetime
+    at: Moment
     actor: str
     action: str
     subject: str | None
@@ -85,8 +86,8 @@ class AuditController(Controller):
             _text(by, "/actor"),
             _text(subject, "/subject"),
             action,
-            moment(since, "/since"),
-            moment(until, "/until"),
+            read(since, "/since"),
+            read(until, "/until"),
             _text(correlation_id, "/correlation_id"),
             limit,
             position(cursor, "audit"),

@@ -2,13 +2,13 @@
 
 import html
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 from litestar import Request, Response, get
 from litestar.response import Redirect
 
-from entrypoints.http import idempotency
+from entrypoints.http.openapi import describe, operations
 
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--soft:#57606a;--line:#d0d7de;--page:#fff;--box:#f6f8fa;--accent:#6d28d9}
@@ -28,7 +28,6 @@ table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{text-align:left
 border-bottom:1px solid var(--line);vertical-align:top}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-VERBS = ("get", "post", "put", "patch", "delete")
 
 
 @get("/", include_in_schema=False, sync_to_thread=False)
@@ -57,29 +56,19 @@ def document(request: Request[Any, Any, Any]) -> bytes:
     """The document, rendered once."""
     state = request.app.state
     if "openapi_document" not in state:
-        state.openapi_document = json.dumps(_corrected(request.app.openapi_schema.to_schema()), indent=1).encode()
+        state.openapi_document = json.dumps(describe(request.app), indent=1).encode()
     rendered: bytes = state.openapi_document
     return rendered
 
 
-def _corrected(api: dict[str, Any]) -> dict[str, Any]:
-    """Litestar says of every body that it is required, also of one that may be left out."""
-    for operation in _operations(api):
-        for content in operation.content.get("requestBody", {}).get("content", {}).values():
-            if {"type": "null"} in content["schema"].get("oneOf", ()):
-                operation.content["requestBody"]["required"] = False
-    idempotency.describe(api)
-    return api
-
-
 def page(api: Mapping[str, Any]) -> str:
     """The whole page for an OpenAPI document."""
-    operations = list(_operations(api))
-    groups = list(dict.fromkeys(o.tag for o in operations))
+    all_of_them = list(operations(api))
+    groups = list(dict.fromkeys(o.tag for o in all_of_them))
     contents = " ".join(f'<a href="#{_id(g)}">{_esc(g)}</a>' for g in groups)
     sections = "".join(
         f'<h2 id="{_id(g)}">{_esc(g)}</h2>'
-        + "".join(_operation(api, o.path, o.verb, o.content) for o in operations if o.tag == g)
+        + "".join(_operation(api, o.path, o.verb, o.content) for o in all_of_them if o.tag == g)
         for g in groups
     )
     info = api["info"]
@@ -91,20 +80,6 @@ def page(api: Mapping[str, Any]) -> str:
         "errors are <code>application/problem+json</code> with a stable <code>code</code></p>"
         f'<nav aria-label="Areas">{contents}</nav></header><main>{sections}</main></body></html>'
     )
-
-
-class _Operation(NamedTuple):
-    tag: str
-    path: str
-    verb: str
-    content: Mapping[str, Any]
-
-
-def _operations(api: Mapping[str, Any]) -> Iterator[_Operation]:
-    for path, item in api["paths"].items():
-        for verb in VERBS:
-            if verb in item:
-                yield _Operation((item[verb].get("tags") or ["Other"])[0], path, verb, item[verb])
 
 
 def _operation(api: Mapping[str, Any], path: str, verb: str, operation: Mapping[str, Any]) -> str:

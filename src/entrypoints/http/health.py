@@ -6,6 +6,7 @@ from importlib.metadata import version
 import msgspec
 from dishka import FromDishka
 from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from application.installation import Check, CheckReadiness
 from domain.policies import Actor, require
@@ -44,28 +45,35 @@ class Health(msgspec.Struct, frozen=True):
     checks: Sequence[CheckReply]
 
 
+def failing(shape: type[msgspec.Struct]) -> ResponseSpec:
+    """The answer of a server that lacks something, which is told like that of one that lacks nothing."""
+    return ResponseSpec(shape, generate_examples=False, description="Something is lacking")
+
+
 @get("/health/live", summary="Liveness", tags=["Health"], security=[{}], sync_to_thread=False)
 def live() -> Live:
     """Static: needs neither database nor token."""
     return Live("ok")
 
 
-@get("/health/ready", summary="Readiness", tags=["Health"], security=[{}], responses=described(503))
+@get(
+    "/health/ready", summary="Readiness", tags=["Health"], security=[{}], responses=described() | {503: failing(Ready)}
+)
 async def ready(check: FromDishka[CheckReadiness]) -> Response[Ready]:
     """503 until database, schema, keys and change feed are there, and whenever one of them is not."""
-    failing = [c.name for c in await check() if not c.ok]
-    return Response(Ready("failing" if failing else "ok", failing), status_code=503 if failing else 200)
+    lacking = [c.name for c in await check() if not c.ok]
+    return Response(Ready("failing" if lacking else "ok", lacking), status_code=503 if lacking else 200)
 
 
-@get("/health", summary="Detailed health", tags=["Health"], responses=described(401, 403, 503))
+@get("/health", summary="Detailed health", tags=["Health"], responses=described(401, 403) | {503: failing(Health)})
 async def health(actor: FromDishka[Actor], check: FromDishka[CheckReadiness]) -> Response[Health]:
     """For operators: needs `health:read`."""
     require(actor.decide(HEALTH_READ, EVERYWHERE))
     checks: list[Check] = await check()
-    failing = any(not c.ok for c in checks)
+    lacking = any(not c.ok for c in checks)
     body = Health(
-        "failing" if failing else "ok",
+        "failing" if lacking else "ok",
         version("hexward"),
         [CheckReply(c.name, c.ok, c.milliseconds, c.problem) for c in checks],
     )
-    return Response(body, status_code=503 if failing else 200)
+    return Response(body, status_code=503 if lacking else 200)

@@ -1,21 +1,31 @@
 """Keys for operators, and their public halves for everybody."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from application.keys import KeyRing, ListKeys, RevokeKey, RotateKey
 from domain.keys import JWKS_MAX_AGE, Key, KeyState, KeyUse
 from domain.policies import Actor
 from domain.ports import AccessTokens, Clock
+from entrypoints.http.moments import Moment
 from entrypoints.http.paging import Listing
 from entrypoints.http.problems import described
+
+JWK_SET = "application/jwk-set+json"
+
+
+class KeySet(msgspec.Struct, frozen=True):
+    """Public keys (RFC 7517, 5)."""
+
+    keys: Sequence[Mapping[str, str]]
 
 
 class KeyReply(msgspec.Struct, frozen=True):
@@ -26,10 +36,10 @@ class KeyReply(msgspec.Struct, frozen=True):
     use: KeyUse
     algorithm: str
     state: KeyState
-    created_at: datetime
-    activates_at: datetime
-    superseded_at: datetime | None
-    revoked_at: datetime | None
+    created_at: Moment
+    activates_at: Moment
+    superseded_at: Moment | None
+    revoked_at: Moment | None
     public_jwk: Mapping[str, str] | None
 
 
@@ -98,7 +108,12 @@ class KeysController(Controller):
     summary="Public keys",
     tags=["Keys"],
     security=[{}],
-    media_type="application/jwk-set+json",
+    media_type=JWK_SET,
+    responses={
+        200: ResponseSpec(KeySet, generate_examples=False, description="The keys", media_type=JWK_SET),
+        304: ResponseSpec(None, description="Still the set that If-None-Match names"),
+        **described(503),
+    },
 )
 async def jwks(
     request: Request[Any, Any, Any],
@@ -114,4 +129,4 @@ async def jwks(
     known = [t.strip().removeprefix("W/") for t in request.headers.get("if-none-match", "").split(",")]
     if tag in known or "*" in known:
         return Response(b"", status_code=304, headers=headers)
-    return Response(body, media_type="application/jwk-set+json", headers=headers)
+    return Response(body, media_type=JWK_SET, headers=headers)

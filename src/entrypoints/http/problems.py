@@ -23,6 +23,7 @@ from domain.errors import (
     TooManyAttempts,
     Unavailable,
 )
+from entrypoints.http.options import allowed
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -161,7 +162,8 @@ def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> 
     status = error.status_code
     if status >= 500:
         return unexpected_problem(request, error)
-    headers = {k: v for k, v in (error.headers or {}).items() if k.lower() in {"allow", "retry-after"}}
+    allow = (error.headers or {}).get("allow")
+    headers = {"allow": allowed(allow.split(", "))} if allow else {}
     extra = error.extra if isinstance(error.extra, list) else []
     errors = [
         FieldProblem(f"{item.get('source', 'query')}:{item['key']}", "malformed", "missing or not of the right kind")
@@ -169,7 +171,7 @@ def framework_problem(request: Request[Any, Any, Any], error: HTTPException) -> 
         if isinstance(item, dict) and "key" in item
     ]
     detail = "a parameter is missing or malformed" if errors else TITLES.get(status, "the request was refused")
-    return respond(request, status, CODES.get(status, "refused"), detail, headers=headers, errors=errors)
+    return respond(request, status, CODES.get(status, CODES[400]), detail, headers=headers, errors=errors)
 
 
 def unexpected_problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -1,7 +1,6 @@
 """Roles, permissions and grants."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -27,16 +26,22 @@ from domain.ports import GrantQuery
 from domain.roles import Grant, GrantId, Role, parse_role_name
 from domain.scopes import Scope
 from domain.users import UserId
-from entrypoints.http.moments import moment
+from entrypoints.http.moments import Moment, moment
 from entrypoints.http.paging import Cursor, Limit, Listing, listing, position
 from entrypoints.http.problems import described
+from entrypoints.http.texts import (
+    Description,
+    PermissionName,
+    RoleInPath,
+    RoleInQuery,
+    RoleName,
+    ScopeInQuery,
+    ScopePath,
+)
 from entrypoints.http.versions import IfMatch, etag, expected
 
-Text = Annotated[str, Meta(max_length=1024)]
-Names = Annotated[list[Text], Meta(max_length=500)]
-ScopeQuery = Annotated[
-    str, QueryParameter(name="scope", max_length=255, description="A scope path, `*` for everywhere.")
-]
+RoleNames = Annotated[list[RoleName], Meta(max_length=500)]
+PermissionNames = Annotated[list[PermissionName], Meta(max_length=500)]
 
 
 class RoleReply(msgspec.Struct, frozen=True):
@@ -52,18 +57,18 @@ class RoleReply(msgspec.Struct, frozen=True):
 class RoleCreation(msgspec.Struct, forbid_unknown_fields=True):
     """A new role."""
 
-    name: Text
-    description: Text | None = None
-    permissions: Names = []
-    parents: Names = []
+    name: RoleName
+    description: Description | None = None
+    permissions: PermissionNames = []
+    parents: RoleNames = []
 
 
 class RolePatch(msgspec.Struct, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): what is absent stays, null clears; lists are replaced whole."""
 
-    description: Text | UnsetType | None = UNSET
-    permissions: Names | UnsetType | None = UNSET
-    parents: Names | UnsetType | None = UNSET
+    description: Description | UnsetType | None = UNSET
+    permissions: PermissionNames | UnsetType | None = UNSET
+    parents: RoleNames | UnsetType | None = UNSET
 
 
 class PermissionText(msgspec.Struct, frozen=True):
@@ -87,13 +92,10 @@ class GrantReply(msgspec.Struct, frozen=True):
     subject: Subject
     role: str
     scope: str
-    starts_at: datetime | None
-    expires_at: datetime | None
+    starts_at: Moment | None
+    expires_at: Moment | None
     granted_by: str
-    created_at: datetime
-
-
-Moment = Annotated[datetime, Meta(tz=True)]
+    created_at: Moment
 
 
 class GrantTimes(msgspec.Struct, forbid_unknown_fields=True):
@@ -107,8 +109,8 @@ class GrantCreation(msgspec.Struct, forbid_unknown_fields=True):
     """A new grant."""
 
     subject: Subject
-    role: Text
-    scope: Text = "*"
+    role: RoleName
+    scope: ScopePath = "*"
     starts_at: Moment | None = None
     expires_at: Moment | None = None
 
@@ -162,7 +164,7 @@ class RolesController(Controller):
 
     @get("/{name:str}", summary="Show a role", responses=described(401, 403, 404, 503))
     async def show_role(
-        self, name: FromPath[str], actor: FromDishka[Actor], roles: FromDishka[ListRoles]
+        self, name: RoleInPath, actor: FromDishka[Actor], roles: FromDishka[ListRoles]
     ) -> Response[RoleReply]:
         """With its ETag."""
         return _one_role(await roles.one(actor, name))
@@ -170,7 +172,7 @@ class RolesController(Controller):
     @patch("/{name:str}", summary="Change a role", responses=described(400, 401, 403, 404, 409, 412, 422, 428, 503))
     async def change_role(
         self,
-        name: FromPath[str],
+        name: RoleInPath,
         data: JSONBody[RolePatch],
         actor: FromDishka[Actor],
         change: FromDishka[ChangeRole],
@@ -187,7 +189,7 @@ class RolesController(Controller):
         "/{name:str}", status_code=204, summary="Remove a role", responses=described(401, 403, 404, 409, 412, 428, 503)
     )
     async def remove_role(
-        self, name: FromPath[str], actor: FromDishka[Actor], remove: FromDishka[RemoveRole], if_match: IfMatch = None
+        self, name: RoleInPath, actor: FromDishka[Actor], remove: FromDishka[RemoveRole], if_match: IfMatch = None
     ) -> None:
         """Only while nobody holds it and no role has it as a parent."""
         await remove(actor, name, expected(if_match))
@@ -221,7 +223,7 @@ class GrantsController(Controller):
         actor: FromDishka[Actor],
         grants: FromDishka[ListGrants],
         user_id: Annotated[UUID | None, QueryParameter(required=False)] = None,
-        role: Annotated[str | None, QueryParameter(required=False)] = None,
+        role: RoleInQuery = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response[Listing[GrantReply]]:
@@ -289,10 +291,10 @@ class UserRolesController(Controller):
     async def put_user_role(
         self,
         user_id: FromPath[UUID],
-        role: FromPath[str],
+        role: RoleInPath,
         actor: FromDishka[Actor],
         grant: FromDishka[GrantRole],
-        at: ScopeQuery = "*",
+        at: ScopeInQuery = "*",
         data: JSONBody[GrantTimes | None] = None,
     ) -> GrantReply:
         """The same again changes nothing; other times replace those of the grant at that scope."""
@@ -317,10 +319,10 @@ class UserRolesController(Controller):
     async def delete_user_role(
         self,
         user_id: FromPath[UUID],
-        role: FromPath[str],
+        role: RoleInPath,
         actor: FromDishka[Actor],
         revoke: FromDishka[RevokeGrant],
-        at: ScopeQuery = "*",
+        at: ScopeInQuery = "*",
     ) -> None:
         """At exactly that scope; taking away what is not held is no error."""
         await revoke.by_role(actor, UserId(user_id), parse_role_name(role, "/role"), Scope.parse(at))

@@ -1,12 +1,11 @@
 """First-party sign-in: login, refresh, logout."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from dishka import FromDishka
 from litestar import Controller, Request, Response, post
 from litestar.params import JSONBody
-from msgspec import Meta
 
 from application.sessions import Authenticate, RefreshSession, SignIn, SignOut
 from domain.errors import Invalid
@@ -14,8 +13,7 @@ from domain.policies import Origin
 from domain.tokens import TokenSet
 from entrypoints.http.actor import bearer
 from entrypoints.http.problems import described
-
-Text = Annotated[str, Meta(max_length=1024)]
+from entrypoints.http.texts import Text
 
 
 class Login(msgspec.Struct, forbid_unknown_fields=True):

@@ -1,7 +1,6 @@
 """Users, and the profile of whoever calls."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -29,11 +28,11 @@ from domain.errors import NotAuthenticated
 from domain.policies import Actor
 from domain.ports import UserQuery, UserSort
 from domain.users import UserId, UserStatus
+from entrypoints.http.moments import Moment
 from entrypoints.http.paging import Cursor, Limit, Listing, listing, position
 from entrypoints.http.problems import described
+from entrypoints.http.texts import DisplayName, Email, Locale, NewSecret, RoleName, ScopePath, Username
 from entrypoints.http.versions import IfMatch, etag, expected
-
-Text = Annotated[str, Meta(max_length=1024)]
 
 
 class UserReply(msgspec.Struct, frozen=True):
@@ -48,29 +47,29 @@ class UserReply(msgspec.Struct, frozen=True):
     status: UserStatus
     scope: str
     roles: Sequence[str]
-    created_at: datetime
-    updated_at: datetime
+    created_at: Moment
+    updated_at: Moment
 
 
 class UserCreation(msgspec.Struct, forbid_unknown_fields=True):
     """A new user: with a password active at once, without one invited."""
 
-    email: Text
-    password: Text | None = None
-    username: Text | None = None
-    display_name: Text | None = None
-    locale: Text | None = None
-    roles: Annotated[list[Text], Meta(max_length=50)] = []
-    scope: Text = "*"
+    email: Email
+    password: NewSecret | None = None
+    username: Username | None = None
+    display_name: DisplayName | None = None
+    locale: Locale | None = None
+    roles: Annotated[list[RoleName], Meta(max_length=50)] = []
+    scope: ScopePath = "*"
 
 
 class UserPatch(msgspec.Struct, forbid_unknown_fields=True):
     """A merge patch (RFC 7396): what is absent stays, null clears."""
 
-    email: Text | UnsetType | None = UNSET
-    username: Text | UnsetType | None = UNSET
-    display_name: Text | UnsetType | None = UNSET
-    locale: Text | UnsetType | None = UNSET
+    email: Email | UnsetType | None = UNSET
+    username: Username | UnsetType | None = UNSET
+    display_name: DisplayName | UnsetType | None = UNSET
+    locale: Locale | UnsetType | None = UNSET
 
     def changes(self) -> UserChanges:
         """The fields that were sent."""
@@ -81,7 +80,7 @@ class UserPatch(msgspec.Struct, forbid_unknown_fields=True):
 class NewPassword(msgspec.Struct, forbid_unknown_fields=True):
     """A new password."""
 
-    password: Text
+    password: NewSecret
 
 
 class PermissionReply(msgspec.Struct, frozen=True):
@@ -90,7 +89,7 @@ class PermissionReply(msgspec.Struct, frozen=True):
     permission: str
     scope: str
     path: Sequence[str]
-    expires_at: datetime | None
+    expires_at: Moment | None
 
 
 def user_reply(account: Account) -> UserReply:

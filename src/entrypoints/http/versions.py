@@ -14,6 +14,7 @@ IfMatch = Annotated[
         name="If-Match",
         required=False,
         description='The ETag of the resource as it was read, such as `"3"`; `*` for whatever it is now.',
+        schema_extra={"pattern": r'^(\*|"[0-9]{1,18}")$', "examples": ["*", '"1"']},
     ),
 ]
 _TAG = re.compile(r'"(\d{1,18})"')

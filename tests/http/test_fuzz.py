@@ -1,0 +1,152 @@
+"""A fuzzer reads the OpenAPI document and tries everything against the real application: schemathesis.
+
+Bounded and always the same in an ordinary run; `make soak` goes on for minutes, with other inputs each time.
+"""
+
+import os
+from collections import Counter
+from contextlib import AsyncExitStack
+
+import msgspec
+import pytest
+import schemathesis
+from schemathesis.checks import CHECKS
+from schemathesis.engine import events, from_schema
+from schemathesis.openapi.checks import RejectedPositiveData
+from schemathesis.python.asgi import get_client, shutdown_lifespans
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from builders import SettableClock
+from http_world import ADMIN, PASSWORD, a_world
+
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+EXAMPLES = 400 if LONG else 4
+"""Of each operation, beside some thousand that cover every constraint of the document."""
+
+EXPECTED = {
+    "positive_data_acceptance": {
+        "412": "If-Match is well formed and names another version",
+    },
+    "negative_data_rejection": {
+        "412": "an If-Match that is no ETag of ours never matches (RFC 9110, 13.1.1)",
+        "413": "a body can be too large before it can be wrong",
+    },
+    "missing_required_header": {
+        "404": "whether something is there is asked before its version",
+        "428": "If-Match is missing (RFC 6585, 3)",
+    },
+}
+"""Statuses that are right besides those that schemathesis expects by itself."""
+
+LEFT_OUT = {
+    "max_response_time": "times are measured by the benchmarks, never asserted",
+    "positive_data_acceptance": "made by accepted_or_refused_by_a_rule, which adds BEYOND_A_SCHEMA to it",
+    "object_level_authorization": "wants two callers; what each of many callers may see has tests of its own",
+}
+"""Checks that are not made. All others are, also those that a newer schemathesis brings."""
+
+BEYOND_A_SCHEMA = {
+    "email_malformed": "printable in any script, a host that is one",
+    "username_malformed": "printable in any script, also when folded",
+    "display_name_malformed": "printable in any script, and visible",
+    "description_malformed": "printable in any script",
+    "malformed": "printable in any script (filters of the trail)",
+    "password_common": "whether it is easy to guess",
+    "password_malformed": "no lone surrogates",
+    "scope_malformed": "no segment may be . or ..",
+    "cursor_malformed": "it is opaque",
+    "role_unknown": "whether the role is there",
+    "times_malformed": "an end before its beginning, or long ago",
+    "time_malformed": "years that UTC has not",
+    "algorithm_unknown": "which algorithm goes with which use",
+    "missing": "either an e-mail address or a username",
+}
+"""Codes of fields whose rule a JSON Schema cannot say; a well-formed request may be refused with these."""
+
+
+class World:
+    """The real application on the memory store; it begins when the fuzzer starts its lifespan."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        async with AsyncExitStack() as stack:
+            api = await stack.enter_async_context(a_world(SettableClock()))
+            self._app = api.client._transport.app
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class Administrator:
+    """Signs in, and again whenever the fuzzer has ended its session."""
+
+    def get(self, case, context):
+        with get_client(context.app) as client:
+            answer = client.post("/api/v1/auth/login", json={"email": ADMIN, "password": PASSWORD})
+        return answer.json()["access_token"]
+
+    def set(self, case, data, context):
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+@pytest.fixture
+def engine():
+    world = World()
+    checks = {name: {"expected-statuses": [*default_statuses(name), *more]} for name, more in EXPECTED.items()}
+    for name in LEFT_OUT.keys() - {"max_response_time"}:  # which is not made without a limit
+        checks.setdefault(name, {})["enabled"] = False
+    config = schemathesis.Config.from_dict(
+        {"seed": None if LONG else 1, "checks": checks} if not LONG else {"checks": checks}
+    )
+    schema = schemathesis.openapi.from_asgi("/openapi.json", world, config=config)
+    schema.auth()(Administrator)
+    schema.config.generation.update(max_examples=EXAMPLES)
+    yield from_schema(schema)
+    shutdown_lifespans()
+
+
+def default_statuses(name):
+    return schemathesis.Config().projects.default.checks.get_by_name(name=name).expected_statuses
+
+
+@schemathesis.check
+def accepted_or_refused_by_a_rule(context, answer, case):
+    """What is well formed is accepted, or breaks a rule that no schema can say."""
+    try:
+        positive_data_acceptance(context, answer, case)
+    except RejectedPositiveData:
+        fields = msgspec.json.decode(answer.content).get("errors", []) if answer.status_code == 422 else []
+        if not fields or not {f["code"] for f in fields} <= BEYOND_A_SCHEMA.keys():
+            raise
+
+
+def failures(event):
+    """What the checks found in one scenario, as texts with the request to try again."""
+    for id, checks in event.recorder.checks.items():
+        interaction = event.recorder.interactions.get(id)
+        answer = interaction.response if interaction is not None else None
+        for check in checks:
+            if check.failure_info is not None:
+                told = answer.content[:300] if answer is not None else b""
+                yield f"{check.name}: {check.failure_info.failure.message}"
+                yield f"  {check.failure_info.code_sample}\n  {told!r}\n"
+
+
+def test_the_application_keeps_what_its_description_says(engine):
+    found, made, answers = [], Counter(), Counter()
+    for event in engine.execute():
+        if isinstance(event, events.FatalError | events.NonFatalError):
+            pytest.fail(f"the fuzzer itself failed: {event}")
+        if isinstance(event, events.ScenarioFinished):
+            made.update(check.name for checks in event.recorder.checks.values() for check in checks)
+            for id, interaction in event.recorder.interactions.items():
+                if interaction.response is not None and id in event.recorder.cases:
+                    answers[event.recorder.cases[id].value.operation.label, interaction.response.status_code] += 1
+            found.extend(failures(event))
+    assert not found, f"{len(found)} failures\n" + "\n".join(found[:20])
+    assert made.keys() == set(CHECKS.get_all_names()) - LEFT_OUT.keys()
+    done = {operation for operation, status in answers if status in (200, 201, 204)}
+    assert len(done) > 20, f"too little of it succeeds to say much: {sorted(done)}"
