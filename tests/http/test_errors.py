@@ -11,6 +11,7 @@ from entrypoints.http.problems import CODES, STATUSES
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "errors.md"
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, DomainError)}
+PROBLEM = {"HttpProblem", "refuse"}
 FIELD = {"FieldError", "FieldProblem"}
 
 
@@ -35,7 +36,7 @@ def raised():
                 fields.update(second)
             elif name in KINDS:
                 problems |= {(code, status_of(KINDS[name])) for code in named}
-            elif name == "HttpProblem":
+            elif name in PROBLEM:
                 problems |= {(code, call.args[0].value) for code in second}
             else:
                 assert not named, f"{path}:{call.lineno} gives a code in a way that this test does not know"

@@ -17,9 +17,18 @@ from entrypoints.http.app import create_app
 from entrypoints.http.problems import HttpProblem, described
 from entrypoints.settings import Settings
 from http_walk import Call, Walk
-from http_world import ADMIN, PASSWORD
+from http_world import ADMIN, PASSWORD, a_world
 
 _numbers = count(1)
+
+
+@pytest.fixture
+async def api(clock):
+    """Whoever likes may register, or that operation could only be refused."""
+    async with a_world(clock, REGISTRATION="open") as world:
+        yield world
+
+
 NEW = "another long enough pass phrase"
 
 
@@ -82,6 +91,29 @@ async def a_session(api):
     return Call(json={"refresh_token": api.tokens[email]["refresh_token"]}, by=email)
 
 
+async def my_session(api):
+    email = f"walked{next(_numbers)}@example.org"
+    await api.signed_in(email)
+    [session] = (await api.call("GET", "/api/v1/me/sessions", by=email)).json()["items"]
+    return Call({"session_id": session["id"]}, by=email)
+
+
+async def a_session_of_mine(api):
+    return replace(await my_session(api), path={})
+
+
+async def a_session_of_a_user(api):
+    user = await api.signed_in(f"walked{next(_numbers)}@example.org")
+    [session] = (await api.call("GET", f"/api/v1/users/{user['id']}/sessions", by=ADMIN)).json()["items"]
+    return Call({"user_id": user["id"], "session_id": session["id"]})
+
+
+async def my_password(api):
+    email = f"walked{next(_numbers)}@example.org"
+    await api.signed_in(email)
+    return Call(json={"current_password": PASSWORD, "new_password": NEW}, by=email)
+
+
 async def my_profile(api):
     email = f"walked{next(_numbers)}@example.org"
     await api.signed_in(email)
@@ -105,8 +137,14 @@ WAYS = {
     "POST /api/v1/auth/login": just({"email": ADMIN, "password": PASSWORD}),
     "POST /api/v1/auth/refresh": a_session,
     "POST /api/v1/auth/logout": a_session,
+    "POST /api/v1/auth/register": just({"email": "walker@example.org", "password": NEW}),
     "GET /api/v1/me": just(),
     "PATCH /api/v1/me": my_profile,
+    "POST /api/v1/me/password": my_password,
+    "GET /api/v1/me/permissions": just(),
+    "GET /api/v1/me/sessions": just(),
+    "DELETE /api/v1/me/sessions": a_session_of_mine,
+    "DELETE /api/v1/me/sessions/{session_id}": my_session,
     "GET /api/v1/users": just(),
     "POST /api/v1/users": a_new_user,
     "GET /api/v1/users/{user_id}": on_a_user(),
@@ -116,6 +154,9 @@ WAYS = {
     "POST /api/v1/users/{user_id}/reactivate": on_a_user(state="suspend"),
     "POST /api/v1/users/{user_id}/password": on_a_user({"password": NEW}),
     "GET /api/v1/users/{user_id}/permissions": on_a_user(),
+    "GET /api/v1/users/{user_id}/sessions": on_a_user(),
+    "DELETE /api/v1/users/{user_id}/sessions": on_a_user(),
+    "DELETE /api/v1/users/{user_id}/sessions/{session_id}": a_session_of_a_user,
     "GET /api/v1/users/{user_id}/roles": on_a_user(),
     "PUT /api/v1/users/{user_id}/roles/{role}": on_a_user({"expires_at": None}, path={"role": "manager"}),
     "DELETE /api/v1/users/{user_id}/roles/{role}": on_a_user(path={"role": "manager"}),
@@ -239,7 +280,7 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
                 "(with a body with an unknown member) answers 200, not 422",
             },
         ),
-        (answers_as_it_likes, {"(as it should be) answers 203, which is not described"}),
+        (answers_as_it_likes, {"(with a key) answers 203, which is not described"}),
         (answers_with_what_was_sent, {"(with NUL in name) answers 422 with what was sent"}),
         (
             forgets_the_key,

@@ -1,12 +1,11 @@
 """One's own account: register, change the password, see what one may do."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from dishka import FromDishka
 from litestar import Controller, Response, get, post
 from litestar.params import JSONBody
-from msgspec import Meta
 
 from application.accounts import ChangeOwnPassword, Register, Registrant
 from application.open_sessions import own_id
@@ -14,19 +13,18 @@ from application.roles import EffectivePermissions
 from domain.policies import Actor, Origin
 from entrypoints.http.paging import Listing
 from entrypoints.http.problems import described
+from entrypoints.http.texts import DisplayName, Email, Locale, NewSecret, Text, Username
 from entrypoints.http.users import PermissionReply, permission_reply
-
-Text = Annotated[str, Meta(max_length=1024)]
 
 
 class RegistrationBody(msgspec.Struct, forbid_unknown_fields=True):
     """What people say of themselves."""
 
-    email: Text
-    password: Text
-    username: Text | None = None
-    display_name: Text | None = None
-    locale: Text | None = None
+    email: Email
+    password: NewSecret
+    username: Username | None = None
+    display_name: DisplayName | None = None
+    locale: Locale | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -39,7 +37,7 @@ class PasswordChange(msgspec.Struct, forbid_unknown_fields=True):
     """The password as it is, for proof, and as it is to be."""
 
     current_password: Text
-    new_password: Text
+    new_password: NewSecret
 
 
 class RegistrationController(Controller):
