@@ -150,7 +150,7 @@ class Postgres(Provider):
     @provide
     def transaction(self, database: Database) -> Transaction:
         """The pool's transactions."""
-        return database.transaction
+        return database
 
     @provide
     async def feed(self, place: Place) -> AsyncIterator[ChangeFeed]:
