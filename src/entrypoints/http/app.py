@@ -21,6 +21,7 @@ from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
+from entrypoints.http.hot import Lane
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
@@ -65,6 +66,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
+        await lane.open(app, container)
         authority = await container.get(LiveAuthority)
         with contextlib.suppress(Unavailable):  # a database that is away now is waited for, not a reason to die
             await authority.catch_up()
@@ -106,5 +108,6 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
     )
     setup_dishka(container, app)
     secure = settings.public_url.startswith("https://")
-    app.asgi_handler = Envelope(app.asgi_handler, settings.trusted_proxies, secure)
+    lane = Lane(app.asgi_handler)
+    app.asgi_handler = Envelope(lane, settings.trusted_proxies, secure)
     return app

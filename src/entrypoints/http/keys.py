@@ -95,6 +95,7 @@ class KeysController(Controller):
 
 @get(
     "/oauth2/jwks",
+    hot=True,
     summary="Public keys",
     tags=["Keys"],
     security=[{}],
