@@ -164,13 +164,12 @@ class ShowUser:
     async def __call__(self, actor: Actor, id: UserId) -> Account:
         """Raises NotFound, also for what the actor may not see, and Forbidden if they may see nobody."""
         own = actor.facts is not None and actor.facts.user_id == id
-        scopes = actor.scopes(USERS_READ)
-        if not own:
-            require_any(actor, scopes, "users:read")
+        scopes = (EVERYWHERE,) if own else actor.scopes(USERS_READ)
+        require_any(actor, scopes, "users:read")
         async with self.transaction.reading():
             user = await self.users.find(id)
             facts = actor.facts if own else await self.users.facts(id)
-        if user is None or facts is None or not (own or any(s.reaches(user.scope) for s in scopes)):
+        if user is None or facts is None or not any(s.reaches(user.scope) for s in scopes):
             raise NotFound("no such user")
         return Account(user, global_roles(facts.grants, self.clock.now()))
 

@@ -93,7 +93,7 @@ class Envelope:
         """The caller's address: the nearest one in X-Forwarded-For that is no trusted proxy, if the peer is one."""
         client = scope.get("client")
         peer = client[0] if client else None
-        if peer is None or not self._is_trusted(peer):
+        if peer is None or not self._trusted or not self._is_trusted(peer):
             return peer
         hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")]
         for hop in reversed(hops):

@@ -15,7 +15,7 @@ from dishka import AsyncContainer
 from dishka.exception_base import DishkaError
 from litestar import Litestar, Request, Response
 from litestar.enums import ScopeType
-from litestar.exceptions import ImproperlyConfiguredException
+from litestar.exceptions import ImproperlyConfiguredException, ValidationException
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.serialization import encode_json
@@ -26,7 +26,6 @@ from domain.policies import Actor, Origin
 from entrypoints.http.actor import bearer
 from entrypoints.http.body import StrictRequest
 from entrypoints.http.parameters import refuse_unknown
-from entrypoints.http.problems import HANDLERS
 
 type AnyRequest = Request[Any, Any, Any]
 type Argument = Callable[[AnyRequest], Awaitable[Any]]
@@ -45,7 +44,7 @@ class Lane:
     async def open(self, app: Litestar, container: AsyncContainer) -> None:
         """Take over the hot handlers of `app`; raises ImproperlyConfiguredException for one that cannot be."""
         self._operations = {
-            (method, path): await _operation(handler, container)
+            (method, path): await _operation(path, handler, container)
             for path, handler in _hot_handlers(app)
             for method in handler.http_methods
         }
@@ -70,7 +69,7 @@ def _hot_handlers(app: Litestar) -> Iterator[tuple[str, HTTPRouteHandler]]:
             yield from ((route.path, handler) for handler in route.route_handlers if handler.opt.get("hot"))
 
 
-async def _operation(handler: HTTPRouteHandler, container: AsyncContainer) -> ASGIApp:
+async def _operation(path: str, handler: HTTPRouteHandler, container: AsyncContainer) -> ASGIApp:
     """The handler with its middleware, as Litestar would build it, without the container of each request."""
     _check(handler)
     function = getattr(handler.fn, "__dishka_orig_func__", handler.fn)
@@ -83,11 +82,9 @@ async def _operation(handler: HTTPRouteHandler, container: AsyncContainer) -> AS
         else:
             fixed[name] = await _resolved(handler, name, kind, container)
     app: ASGIApp = _Operation(handler, function, fixed, made)
-    if middleware := handler.resolve_middleware():
-        for layer in middleware:
-            app = cast(Callable[..., ASGIApp], layer)(app)
-        app = _answered(app)
-    return app
+    for layer in handler.resolve_middleware():
+        app = cast(Callable[[ASGIApp], ASGIApp], layer)(app)
+    return _routed(app, path, handler)
 
 
 def _check(handler: HTTPRouteHandler) -> None:
@@ -142,6 +139,8 @@ async def _request(request: AnyRequest) -> AnyRequest:
 
 async def _body(request: AnyRequest) -> Any:
     """Read within the handler's limit and decoded as it declares, by the same code as everywhere."""
+    if not await request.body():
+        raise ValidationException(extra=[{"key": "data", "source": "body"}])  # as the framework says it
     return await request.json()
 
 
@@ -160,32 +159,33 @@ class _Operation:
         self._status = handler.status_code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["route_handler"], scope["path_params"] = self._handler, {}
         request = StrictRequest(scope, receive, send)
         try:
             arguments = {name: await make(request) for name, make in self._made}
             response = await self._function(**self._fixed, **arguments)
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the answer, as in the framework
-            response = _problem(request, error)
+            response = _problem(self._handler, request, error)
         await _send(response, self._media_type, self._status, send)
 
 
-def _answered(app: ASGIApp) -> ASGIApp:
-    """Errors of middleware become answers, too."""
+def _routed(app: ASGIApp, path: str, handler: HTTPRouteHandler) -> ASGIApp:
+    """What routing leaves in the scope for middleware, whose errors become answers as well."""
 
-    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route_handler"], scope["path_params"], scope["path_template"] = handler, {}, path
         try:
             await app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001  # likewise
-            await _send(_problem(StrictRequest(scope, receive, send), error), _JSON, 500, send)
+        except Exception as error:  # noqa: BLE001  # as below
+            await _send(_problem(handler, StrictRequest(scope, receive, send), error), _JSON, 500, send)
 
-    return answered
+    return routed
 
 
-def _problem(request: AnyRequest, error: Exception) -> Response[bytes]:
-    respond = next(r for kind, r in HANDLERS.items() if isinstance(kind, type) and isinstance(error, kind))
-    response: Response[bytes] = respond(request, error)
-    return response
+def _problem(handler: HTTPRouteHandler, request: AnyRequest, error: Exception) -> Response[Any]:
+    """The answer to an error, as the framework finds it: by the nearest class that somebody answers for."""
+    handlers = handler.resolve_exception_handlers()
+    respond = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
+    return respond(request, error)
 
 
 async def _send(response: Response[Any], media_type: str, status: int, send: Send) -> None:
