@@ -23,7 +23,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.sessions import Authenticate
 from domain.policies import Actor, Origin
-from entrypoints.http.actor import bearer
+from entrypoints.http.actor import bearer, header
 from entrypoints.http.body import StrictRequest
 from entrypoints.http.parameters import refuse_unknown
 
@@ -123,7 +123,7 @@ async def _resolved(handler: HTTPRouteHandler, name: str, kind: Any, container: 
 
 def _actor(authenticate: Authenticate) -> Argument:
     async def actor(request: AnyRequest) -> Actor:
-        return await authenticate(bearer(request.headers.getall("authorization", [])), await _origin(request))
+        return await authenticate(bearer(header(request, b"authorization")), await _origin(request))
 
     return actor
 
