@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import IntegrityConstraintViolationError
-from sqlalchemy import BindParameter, Uuid, any_, bindparam, false, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Integer, Uuid, any_, bindparam, false, func, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -19,7 +19,7 @@ from adapters.postgres.tables import grants, user_sign_ins, users
 from domain.errors import Conflict, Invalid
 from domain.policies import Facts
 from domain.ports import Page, UserQuery, UserSort
-from domain.scopes import Scope
+from domain.scopes import EVERYWHERE, Scope
 from domain.users import User, UserId, UserStatus, email_key, username_key
 
 _ID: BindParameter[UserId] = bindparam("id")
@@ -39,6 +39,12 @@ _FACTS = Hot(
     .where(users.c.id == _ID)
     .order_by(grants.c.id)
 )
+_FIRST = select(users).where(_THERE).order_by(users.c.created_at, users.c.id).limit(bindparam("limit", type_=Integer))
+_PAGES = (
+    Hot(_FIRST),
+    Hot(_FIRST.where(tuple_(users.c.created_at, users.c.id) > tuple_(bindparam("created_at"), bindparam("id")))),
+)
+"""What is asked for most: everybody, in order of creation; the first page, and those behind a position."""
 _ADD = Hot(insert(users).values(_WRITTEN))
 _SAVE = Hot(update(users).where(users.c.id == _WRITTEN["id"]).values(_WRITTEN))
 _SIGNED_IN = upsert(user_sign_ins).values(parameters(user_sign_ins))
@@ -82,6 +88,20 @@ class PostgresUsers:
         await self._write(_SAVE, user)
 
     async def page(self, query: UserQuery) -> Page[User]:
+        everybody = EVERYWHERE in query.scopes and query.status is None and query.text is None
+        if everybody and query.sort is UserSort.CREATED_AT and not query.descending:
+            rows = await self._in_order(query.limit + 1, query.after)
+        else:
+            rows = await self._composed(query)
+        items = [read_user(row) for row in rows[: query.limit]]
+        return Page(items, _position(items[-1], query.sort) if len(rows) > query.limit else None)
+
+    async def _in_order(self, limit: int, after: tuple[str, UUID] | None) -> Sequence[Row]:
+        if after is None:
+            return await self.database.fetch(_PAGES[0], limit=limit)
+        return await self.database.fetch(_PAGES[1], limit=limit, created_at=_moment(after[0]), id=after[1])
+
+    async def _composed(self, query: UserQuery) -> Sequence[Row]:
         if query.status is None:
             statement = select(users).where(users.c.status != UserStatus.DELETED)
         else:
@@ -98,9 +118,7 @@ class PostgresUsers:
             key = users.c.created_at
             after = None if after is None else (_moment(after[0]), after[1])
         statement = following(statement, key, users.c.id, after, descending=query.descending)
-        rows = await self.database.rows(statement.limit(query.limit + 1))
-        items = [read_user(row) for row in rows[: query.limit]]
-        return Page(items, _position(items[-1], query.sort) if len(rows) > query.limit else None)
+        return await self.database.rows(statement.limit(query.limit + 1))
 
     async def facts(self, id: UserId) -> Facts | None:
         rows = await self.database.fetch(_FACTS, id=id)
