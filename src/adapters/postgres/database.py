@@ -274,7 +274,7 @@ class _Transaction:
     async def _close(self) -> None:
         if self._composing is not None:
             await self._composing.close()
-        else:
+        elif self._lent.is_valid:
             self._lent.close()
 
     async def _abandon(self, error: BaseException) -> None:
@@ -300,7 +300,7 @@ class _Transaction:
             self.driver.terminate()
             raise
         finally:
-            if self.driver.is_closed():
+            if self.driver.is_closed() and self._lent.is_valid:  # else SQLAlchemy has noticed, and done so
                 await greenlet_spawn(self._lent.invalidate)
             await self._close()
 
