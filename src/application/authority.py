@@ -145,7 +145,7 @@ class LiveAuthority:
         if self._rules is not None:
             return self._rules
         generation = self._generation
-        async with self._transaction():
+        async with self._transaction.reading():
             rules = await self._roles.rules()
         if generation == self._generation:
             self._rules = rules
@@ -172,7 +172,7 @@ class LiveAuthority:
         if (value := held.get(key)) is not None:
             return value
         generation = self._generation
-        async with self._transaction():
+        async with self._transaction.reading():
             value = await load(key)
         # News that came in during the read may be about what was read: good for this once, not to be kept.
         if value is not None and generation == self._generation:

@@ -32,16 +32,29 @@ class AnsweredBefore(Exception):
         self.answer = answer
 
 
-def joining(transaction: Transaction) -> Transaction:
-    """The port as use cases have it: within an attempt, every transaction is a part of the attempt's one."""
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The Transaction port as use cases have it: within an attempt, every transaction is a part of its one."""
 
-    def begin() -> AbstractAsyncContextManager[None]:
-        attempt = _under_way.get()
-        if attempt is None or attempt.task is not asyncio.current_task():  # a job it started is no part of the request
-            return transaction()
-        return attempt.part(transaction)
+    transaction: Transaction
 
-    return begin
+    def __call__(self) -> AbstractAsyncContextManager[None]:
+        """Begin, or go on with the attempt's."""
+        attempt = _attempt()
+        return self.transaction() if attempt is None else attempt.part(self.transaction)
+
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        """Read, in the attempt's transaction where that is open; reading alone begins no attempt."""
+        attempt = _attempt()
+        if attempt is None or not attempt.begun:
+            return self.transaction.reading()
+        return attempt.part(self.transaction)
+
+
+def _attempt() -> "Attempt | None":
+    """The attempt that this task is at; a job that it started is no part of it."""
+    attempt = _under_way.get()
+    return attempt if attempt is not None and attempt.task is asyncio.current_task() else None
 
 
 class Attempt:
@@ -52,6 +65,11 @@ class Attempt:
         self._id, self._fingerprint = id, fingerprint
         self.task = asyncio.current_task()
         self._held: AbstractAsyncContextManager[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether its transaction is open."""
+        return self._held is not None
 
     @asynccontextmanager
     async def part(self, transaction: Transaction) -> AsyncIterator[None]:

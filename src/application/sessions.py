@@ -368,10 +368,8 @@ def _why_failed(user: User | None) -> str:
 class RefreshSession:
     """Exchanges a refresh token for its successor and a new access token, race-free (domain.sessions.rotate)."""
 
-    users: Users
     sessions: Sessions
     families: Families
-    clients: Clients
     issue: IssueTokens
     ring: KeyRing
     trail: Trail
@@ -395,20 +393,18 @@ class RefreshSession:
     async def _exchange(
         self, token: RefreshToken, origin: Origin, now: datetime
     ) -> tuple[Family, Session, Client, Facts] | str:
-        family = await self.families.find(token.family_id)
-        if family is None or family.epoch != self.ring.epoch:
+        found = await self.families.standing(token.family_id)
+        if found is None or found.family.epoch != self.ring.epoch:
             return "family_unknown"
-        session = await self.sessions.find(family.session_id)
-        client = await self.clients.find(family.client_id)
-        facts = await self.users.facts(family.user_id)
-        refusal = exit_refusal(facts.status if facts else None, session, client, now, family.rotated_at)
-        if refusal is None and session is not None and client is not None and facts is not None:
+        family, session, client, facts = found.family, found.session, found.client, found.facts
+        refusal = exit_refusal(facts.status, session, client, now, family.rotated_at)
+        if refusal is None:
             moved = await self._advance(family, token, origin, now)
             if isinstance(moved, Family):
                 return moved, session, client, facts
             refusal = moved
-        await self._record(family, Action.REFRESH_REFUSED, Outcome.REFUSED, refusal or "refused", origin)
-        return refusal or "refused"
+        await self._record(family, Action.REFRESH_REFUSED, Outcome.REFUSED, refusal, origin)
+        return refusal
 
     async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | str:
         key_id = self.ring.active_refresh_key(now)
@@ -491,7 +487,7 @@ class SignOut:
             token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
         except InvalidGrant:
             return
-        async with self.transaction():
+        async with self.transaction.reading():
             family = await self.families.find(token.family_id)
         if family is not None:
             await self._end(family.session_id, f"user:{family.user_id}", origin)

@@ -160,22 +160,20 @@ class ShowUser:
     """One account, as far as the actor may see it; one's own always."""
 
     users: Users
-    grants: Grants
     clock: Clock
     transaction: Transaction
 
     async def __call__(self, actor: Actor, id: UserId) -> Account:
         """Raises NotFound, also for what the actor may not see, and Forbidden if they may see nobody."""
         own = actor.facts is not None and actor.facts.user_id == id
-        scopes = actor.scopes(USERS_READ)
-        if not own:
-            require_any(actor, scopes, "users:read")
-        async with self.transaction():
+        scopes = (EVERYWHERE,) if own else actor.scopes(USERS_READ)
+        require_any(actor, scopes, "users:read")
+        async with self.transaction.reading():
             user = await self.users.find(id)
-            if user is None or not (own or any(s.reaches(user.scope) for s in scopes)):
-                raise NotFound("no such user")
-            grants = await self.grants.of_user(id)
-        return Account(user, global_roles(grants, self.clock.now()))
+            facts = actor.facts if own else await self.users.facts(id)
+        if user is None or facts is None or not any(s.reaches(user.scope) for s in scopes):
+            raise NotFound("no such user")
+        return Account(user, global_roles(facts.grants, self.clock.now()))
 
     async def by_login(self, actor: Actor, identifier: str) -> Account:
         """The account of an e-mail address or username; raises NotFound likewise."""

@@ -64,6 +64,10 @@ class Transaction(Protocol):
     def __call__(self) -> AbstractAsyncContextManager[None]:
         """Begin; commit at the end of the block, roll back if it raises or is cancelled."""
 
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        """For `find`, `facts`, `rules`, `all` and `read` that each stand alone, and are cheaper for it: every one sees
+        what is committed when it begins. Whatever may write raises RuntimeError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
@@ -250,6 +254,16 @@ class Sessions(Protocol):
         """End all of a locked user's sessions and families; the ids of those that were open."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A family with all that its exit check asks about, of one moment."""
+
+    family: Family
+    session: Session
+    client: Client
+    facts: Facts
+
+
 class Families(Protocol):
     """Refresh-token families: one row each, however often it is refreshed."""
 
@@ -258,6 +272,9 @@ class Families(Protocol):
 
     async def find(self, id: FamilyId) -> Family | None:
         """The family as it is, without a lock."""
+
+    async def standing(self, id: FamilyId) -> Standing | None:
+        """The family as it is, without a lock, and whom and what it belongs to."""
 
     async def advance(
         self, id: FamilyId, presented: int, key_id: str, now: datetime, event: AuditEvent

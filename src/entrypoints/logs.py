@@ -1,10 +1,12 @@
 """Logs: one line per fact, readable on a terminal and JSON in production, through structlog for all libraries."""
 
+import json
 import logging
 import re
 import sys
 import traceback
 
+import msgspec
 import structlog
 
 
@@ -19,7 +21,7 @@ def configure_logs(level: str, environment: str) -> None:
     renderer: structlog.types.Processor
     if environment == "production":
         shared.append(structlog.processors.ExceptionRenderer(_traceback))
-        renderer = structlog.processors.JSONRenderer()
+        renderer = structlog.processors.JSONRenderer(_json)
     else:
         renderer = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=lambda out, info: print(_traceback(info), file=out)
@@ -33,13 +35,28 @@ def configure_logs(level: str, environment: str) -> None:
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=Lines,
         cache_logger_on_first_use=True,
     )
     for noisy in ("alembic", "sqlalchemy", "asyncio", "granian"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+class Lines(structlog.WriteLogger):
+    """Our own lines, one a request, go straight out: by way of the standard library each costs three times as much."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def _json(line: object, **_: object) -> str:
+    try:
+        return msgspec.json.encode(line, enc_hook=repr).decode()
+    except UnicodeEncodeError:  # a lone surrogate, from the name of a file perhaps
+        return json.dumps(line, default=repr)
 
 
 _QUOTED = re.compile(r"(query argument \$\d+:).*")

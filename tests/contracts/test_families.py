@@ -7,8 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
+from builders import DAY, NOW, SECOND, a_family, a_grant, a_session, a_user, an_event
 from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
+from domain.clients import FIRST_PARTY
+from domain.ports import Standing
+from domain.scopes import Scope
 from domain.sessions import EndReason, FamilyId, Rotated, rotate
 
 KEY = "ffffffffffffffff"
@@ -42,10 +45,32 @@ async def test_whatever_was_stored_can_be_read_back(store, changes):
         assert await store.families.locked(family.id) == family
 
 
+async def test_a_family_stands_on_its_session_its_client_and_the_facts_about_its_user(store):
+    user = a_user()
+    session = a_session(user, amr=("pwd", "otp"), address="192.0.2.1")
+    family = a_family(session)
+    held = [a_grant(user, "manager"), a_grant(user, "user", scope=Scope("org/acme"))]
+    async with store.transaction():
+        await store.users.add(user)
+        await store.sessions.add(session)
+        await store.families.add(family)
+        bare = await store.families.standing(family.id)
+        for grant in held:
+            await store.grants.add(grant)
+        await store.changes.authority(user.id)
+    async with store.transaction():
+        found = await store.families.standing(family.id)
+        client, facts = await store.clients.find(FIRST_PARTY), await store.users.facts(user.id)
+    assert bare.facts.grants == ()
+    assert found == Standing(family, session, client, facts)
+    assert (set(found.facts.grants), found.facts.authv) == (set(held), bare.facts.authv + 1)
+
+
 async def test_an_unknown_family_is_none(store):
     id, event = FamilyId(a_family().id), an_event()
     async with store.transaction():
         assert await store.families.find(id) is None
+        assert await store.families.standing(id) is None
         assert await store.families.locked(id) is None
         assert await store.families.advance(id, 0, KEY, NOW, event) is None
         assert await store.audit.find(event.id) is None

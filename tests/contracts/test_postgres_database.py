@@ -5,6 +5,7 @@ import random
 import time
 
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
@@ -178,7 +179,7 @@ async def test_errors_do_not_show_what_was_to_be_stored(database):
     store, user = PostgresStore.on(database), a_user(locale="very-secret")
     async with database.transaction():
         await store.users.add(user)
-    with pytest.raises(IntegrityError) as error:
+    with pytest.raises(UniqueViolationError) as error:
         async with database.transaction():
             await store.users.add(user)
     assert "very-secret" not in str(error.value)

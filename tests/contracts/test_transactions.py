@@ -7,6 +7,7 @@ import pytest
 
 from builders import NOW, a_grant, a_key, a_password, a_role, a_session, a_user, an_event
 from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
+from domain.clients import FIRST_PARTY
 from domain.errors import Conflict
 from domain.ports import AuditQuery, GrantQuery, UserQuery
 from domain.scopes import EVERYWHERE
@@ -208,3 +209,63 @@ async def test_R13_many_parallel_creates_all_succeed(store):
     assert await at_once(*(within(store, store.users.add(user)) for user in users)) == [None] * 30
     found = await within(store, store.users.find_many([user.id for user in users]))
     assert len(found) == 30
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+async def test_reads_that_stand_alone_see_what_is_committed_when_each_begins(store):
+    user = a_user()
+    async with store.transaction():
+        await store.users.add(user)
+    async with store.transaction.reading():
+        assert await store.users.find(user.id) == user
+        assert (await store.users.facts(user.id)).user_id == user.id
+        assert (await store.roles.rules()).roles
+        assert await store.clients.find(FIRST_PARTY)
+        assert await store.keys.all() == []
+        assert await store.sessions.find(a_session(user).id) is None
+        assert (await store.installations.read()).epoch == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, user: store.users.save(user.changed(NOW, locale="de")),
+        lambda store, user: store.users.record_sign_in(user.id, NOW),
+        lambda store, user: store.failures.add(b"key", NOW),
+        lambda store, user: store.audit.append(an_event()),
+        lambda store, user: store.keys.save([a_key()]),
+    ],
+)
+async def test_whoever_only_reads_cannot_write(store, write):
+    user = a_user()
+    await within(store, store.users.add(user))
+    before = await everything(store, user)
+    with pytest.raises(RuntimeError, match="needs a transaction"):
+        async with store.transaction.reading():
+            await write(store, user)
+    assert await everything(store, user) == before
+
+
+async def test_reading_and_transactions_do_not_nest(store):
+    for outer, inner in (
+        (store.transaction, store.transaction.reading),
+        (store.transaction.reading, store.transaction),
+    ):
+        async with outer():
+            with pytest.raises(RuntimeError, match="do not nest"):
+                async with inner():
+                    pass
+
+
+async def test_what_goes_wrong_while_reading_leaves_the_next_one_alone(store):
+    async def read_and_fail():
+        async with store.transaction.reading():
+            await store.installations.read()
+            raise Mishap
+
+    for _ in range(20):
+        with pytest.raises(Mishap):
+            await read_and_fail()
+    await within(store, store.users.add(a_user()))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adapters.memory.tables import Tables
+from adapters.memory.users import MemoryUsers
 from domain.audit import AuditEvent
-from domain.ports import Change, ChangeKind
+from domain.ports import Change, ChangeKind, Standing
 from domain.sessions import EndReason, Family, FamilyId, Rotated, Session, SessionId, rotate
 from domain.users import UserId
 
@@ -53,6 +54,16 @@ class MemoryFamilies:
 
     async def find(self, id: FamilyId) -> Family | None:
         return self.tables.families.get(id)
+
+    async def standing(self, id: FamilyId) -> Standing | None:
+        family = self.tables.families.get(id)
+        if family is None:
+            return None
+        session, client = self.tables.sessions.get(family.session_id), self.tables.clients.get(family.client_id)
+        facts = await MemoryUsers(self.tables).facts(family.user_id)
+        if session is None or client is None or facts is None:
+            raise RuntimeError("a family refers to what is not there")
+        return Standing(family, session, client, facts)
 
     async def advance(
         self, id: FamilyId, presented: int, key_id: str, now: datetime, event: AuditEvent

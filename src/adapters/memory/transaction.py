@@ -23,6 +23,7 @@ class MemoryTransaction:
         self._undo: list[Callable[[], object]] = []
         self._announced: list[Change] = []
         self._refused = False
+        self._reading = False
         self.listeners: set[Callable[[Sequence[Change]], None]] = set()
         """Told what was announced, after each commit that announced something."""
 
@@ -52,6 +53,15 @@ class MemoryTransaction:
                 for listener in tuple(self.listeners):
                     listener(announced)
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        async with self():
+            self._reading = True
+            try:
+                yield
+            finally:
+                self._reading = False
+
     def require(self) -> None:
         """Raises RuntimeError unless the running task is inside the transaction."""
         if self._owner is None or self._owner is not asyncio.current_task():
@@ -63,7 +73,9 @@ class MemoryTransaction:
         return error
 
     def undo_by(self, step: Callable[[], object]) -> None:
-        """Remember how to take a write back."""
+        """Remember how to take a write back. Raises RuntimeError while only reading."""
+        if self._reading:
+            raise RuntimeError("this may write, and so needs a transaction")
         self._undo.append(step)
 
     def announce(self, change: Change) -> None:

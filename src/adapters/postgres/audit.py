@@ -1,5 +1,6 @@
 """The audit trail in PostgreSQL, and the partitions it lives in."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, false, func, insert, select
 
-from adapters.postgres.database import Database, Row
-from adapters.postgres.queries import following, storable, within
+from adapters.postgres.database import Database, Hot, Row
+from adapters.postgres.queries import following, parameters, storable, within
 from adapters.postgres.tables import audit_events
 from domain.audit import Action, AuditEvent, EventId, Outcome
 from domain.ports import AuditQuery, Page
@@ -22,6 +23,7 @@ _SLACK = timedelta(hours=1)
 """Ids follow the clock of the process that makes them and `at` the same, save for a clock that is set back."""
 
 EVENT_COLUMNS = {column.name: column for column in audit_events.c}
+_APPEND = Hot(insert(audit_events).values(parameters(audit_events)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class PostgresAuditLog:
     database: Database
 
     async def append(self, event: AuditEvent) -> None:
-        await self.database.execute(insert(audit_events).values(write_event(event)))
+        await self.database.fetch(_APPEND, **write_event(event))
 
     async def make_room(self) -> None:
         await _call(self.database, func.hexward.ensure_audit_partitions(PARTITIONS_AHEAD))
@@ -91,6 +93,7 @@ def read_event(row: Row) -> AuditEvent:
 
 
 def write_event(event: AuditEvent) -> Mapping[str, Any]:
+    """The columns of an event, for hot statements."""
     return {
         "id": event.id,
         "at": event.at,
@@ -103,7 +106,7 @@ def write_event(event: AuditEvent) -> Mapping[str, Any]:
         "door": event.door,
         "address": event.address,
         "correlation_id": event.correlation_id,
-        "details": dict(event.details),
+        "details": json.dumps(dict(event.details)) if event.details else "{}",
     }
 
 

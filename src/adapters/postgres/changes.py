@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Integer, Text, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from adapters.postgres.database import SETTINGS, Database
+from adapters.postgres.database import SETTINGS, Database, Hot
 from adapters.postgres.faults import DRIVER_FAULTS, unavailable
 from adapters.postgres.tables import SERVICE_ROLE, changes, installation, users
 from adapters.postgres.urls import connect, dsn, hang_up, refused_later
@@ -39,17 +40,38 @@ ORDER BY c.id
 """
 _BEGIN_READING = "SELECT pg_current_snapshot()::text AS snapshot, epoch FROM hexward.installation"
 
+_NEW_AUTHORITY = Hot(update(users).where(users.c.id == bindparam("id")).values(authv=users.c.authv + 1))
+_NEW_RULES = Hot(update(installation).values(rules_version=installation.c.rules_version + 1))
+_told = (
+    insert(changes)
+    .from_select(
+        ["kind", "subject"],
+        select(bindparam("kind", type_=Text), func.unnest(bindparam("subjects", type_=ARRAY(Text)))),
+    )
+    .cte("told")
+)
+_old = (
+    select(changes.c.id)
+    .where(changes.c.at < func.now() - KEPT)
+    .order_by(changes.c.at)
+    .limit(bindparam("room", type_=Integer))
+    .with_for_update(skip_locked=True)
+    .cte("old")
+)
+_forgotten = delete(changes).where(changes.c.id.in_(select(_old.c.id))).cte("forgotten")
+_ANNOUNCE = Hot(select(func.pg_notify(CHANNEL, "")).add_cte(_told, _forgotten))
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresChanges:
     database: Database
 
     async def authority(self, user_id: UserId) -> None:
-        await self.database.execute(update(users).where(users.c.id == user_id).values(authv=users.c.authv + 1))
+        await self.database.fetch(_NEW_AUTHORITY, id=user_id)
         await announce(self.database, ChangeKind.AUTHORITY, [str(user_id)])
 
     async def rules(self) -> None:
-        await self.database.execute(update(installation).values(rules_version=installation.c.rules_version + 1))
+        await self.database.fetch(_NEW_RULES)
         await announce(self.database, ChangeKind.RULES, [""])
 
 
@@ -58,11 +80,7 @@ async def announce(database: Database, kind: ChangeKind, subjects: Sequence[str]
     so this is for changes of authority only, never for what happens with every token."""
     if not subjects:
         return
-    await database.execute(insert(changes).values([{"kind": kind, "subject": subject} for subject in subjects]))
-    old = select(changes.c.id).where(changes.c.at < func.now() - KEPT).order_by(changes.c.at)
-    chosen = old.limit(_REMOVED_PER_CHANGE + len(subjects)).with_for_update(skip_locked=True).cte("chosen")
-    await database.execute(delete(changes).where(changes.c.id.in_(select(chosen.c.id))))
-    await database.execute(select(func.pg_notify(CHANNEL, "")))
+    await database.fetch(_ANNOUNCE, kind=kind, subjects=list(subjects), room=_REMOVED_PER_CHANGE + len(subjects))
 
 
 class PostgresFeed:

@@ -17,16 +17,17 @@ class PostgresClients:
     database: Database
 
     async def find(self, id: ClientId) -> Client | None:
-        rows = await self.database.fetch(_FIND, id=id) if storable(id) else ()
-        return read_client(rows[0]) if rows else None
+        row = await self.database.first(_FIND, id=id) if storable(id) else None
+        return None if row is None else read_client(row)
 
 
-def read_client(row: Row) -> Client:
+def read_client(row: Row, prefix: str = "") -> Client:
+    """A client from columns whose names begin with `prefix`."""
     return Client(
-        id=ClientId(row["id"]),
-        name=row["name"],
-        enabled=row["enabled"],
-        access_token_lifetime=row["access_token_lifetime"],
-        family_idle=row["family_idle"],
-        family_lifetime=row["family_lifetime"],
+        id=ClientId(row[f"{prefix}id"]),
+        name=row[f"{prefix}name"],
+        enabled=row[f"{prefix}enabled"],
+        access_token_lifetime=row[f"{prefix}access_token_lifetime"],
+        family_idle=row[f"{prefix}family_idle"],
+        family_lifetime=row[f"{prefix}family_lifetime"],
     )

@@ -8,16 +8,19 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, cast
 
-from sqlalchemy import CursorResult, Executable, event, text
+from sqlalchemy import Connection, CursorResult, Executable, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.util import greenlet_spawn
 
 from adapters.postgres.faults import DRIVER_FAULTS, passes, unavailable
 from adapters.postgres.tables import SERVICE_ROLE
@@ -95,16 +98,23 @@ class Database:
 
     __call__ = transaction
 
+    def reading(self) -> "_Transaction":
+        """`async with database.reading():` for hot statements that only read and each stand alone: no BEGIN, no COMMIT.
+
+        Raises as `transaction` does, and RuntimeError for whatever would write.
+        """
+        return _Transaction(self, reading=True)
+
     @property
     def connection(self) -> AsyncConnection:
         """The connection of the transaction that this task is in; raises RuntimeError if it is in none."""
-        return self._joined().connection
+        return self._joined().composing()
 
     async def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
         """Run a statement in the transaction. Raises IntegrityError, Unavailable."""
-        connection = self._joined().connection
+        connection = self._joined().composing()
         with _told():
             return await connection.execute(statement, values)
 
@@ -117,11 +127,20 @@ class Database:
         return (await self.execute(statement)).mappings().first()
 
     async def fetch(self, hot: "Hot", **values: Any) -> Sequence[Row]:
-        """All rows of a hot statement. Raises Unavailable."""
-        driver = self._joined().driver
+        """All rows of a hot statement. Raises IntegrityConstraintViolationError, Unavailable."""
+        joined = self._joined()
+        if joined.reading and not hot.reads:
+            raise RuntimeError("this statement may write, and so needs a transaction")
+        sql, names, constants = hot.compiled
+        values |= constants
         with _told():
-            rows: Sequence[Row] = await driver.fetch(hot.sql, *[values[name] for name in hot.names])
+            rows: Sequence[Row] = await joined.driver.fetch(sql, *[values[name] for name in names])
         return rows
+
+    async def first(self, hot: "Hot", **values: Any) -> Row | None:
+        """The first row of a hot statement, or None. Raises as `fetch` does."""
+        rows = await self.fetch(hot, **values)
+        return rows[0] if rows else None
 
     async def ping(self) -> None:
         """A round trip to the database; raises Unavailable."""
@@ -134,14 +153,14 @@ class Database:
             await asyncio.wait(self._endings)
         await self._engine.dispose()
 
-    async def _lend(self) -> AsyncConnection:
+    async def _lend(self) -> PoolProxiedConnection:
         pool = cast(QueuePool, self._engine.pool)
         with _told():
             if pool.checkedin() > 0:
-                return await self._engine.connect()
+                return await self._open()
             return await self._connect_to_the_end()
 
-    async def _connect_to_the_end(self) -> AsyncConnection:
+    async def _connect_to_the_end(self) -> PoolProxiedConnection:
         """Open a connection; a caller who is cancelled meanwhile leaves it to the pool, not half open to nobody."""
         opening = asyncio.create_task(self._open())
         self._endings.add(opening)
@@ -152,14 +171,12 @@ class Database:
             opening.add_done_callback(self._give_back)
             raise
 
-    async def _open(self) -> AsyncConnection:
-        return await self._engine.connect()
+    async def _open(self) -> PoolProxiedConnection:
+        return await greenlet_spawn(self._engine.pool.connect)
 
-    def _give_back(self, opening: asyncio.Task[AsyncConnection]) -> None:
+    def _give_back(self, opening: asyncio.Task[PoolProxiedConnection]) -> None:
         if not opening.cancelled() and opening.exception() is None:
-            closing = asyncio.create_task(opening.result().close())
-            self._endings.add(closing)
-            closing.add_done_callback(self._endings.discard)
+            opening.result().close()
 
     def _joined(self) -> "_Transaction":
         current = self._current.get()
@@ -169,13 +186,27 @@ class Database:
 
 
 class Hot:
-    """A statement that is compiled once, at start-up, and then run on asyncpg directly."""
+    """A statement that is compiled once, when it is first used, and then run on asyncpg directly.
+
+    asyncpg takes lists, intervals and ids as they are, but JSON as text (and gives it decoded).
+    """
 
     def __init__(self, statement: ClauseElement) -> None:
-        """Raises CompileError."""
-        compiled = statement.compile(dialect=_DIALECT)
-        self.sql = str(compiled)
-        self.names: Sequence[str] = getattr(compiled, "positiontup", None) or ()
+        """`statement` names its parameters with `bindparam`; a malformed one raises CompileError when it is used."""
+        self._statement = statement
+
+    @cached_property
+    def compiled(self) -> tuple[str, Sequence[str], Mapping[str, Any]]:
+        """The text, the names of its parameters in order, and those of them that are always the same."""
+        compiled = cast(SQLCompiler, self._statement.compile(dialect=_DIALECT))
+        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        return str(compiled), compiled.positiontup or (), constants
+
+    @cached_property
+    def reads(self) -> bool:
+        """Whether the statement changes and locks nothing."""
+        sql = self.compiled[0]
+        return sql.startswith("SELECT") and " FOR " not in sql
 
 
 _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have no types
@@ -183,12 +214,14 @@ _PING = Hot(text("SELECT 1"))
 
 
 class _Transaction:
-    """One transaction, on one connection, of one task."""
+    """One transaction, or one stretch of reading, on one connection, of one task."""
 
-    __slots__ = ("_database", "connection", "driver", "task")
+    __slots__ = ("_composing", "_database", "_lent", "driver", "reading", "task")
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, reading: bool = False) -> None:
         self._database = database
+        self._composing: AsyncConnection | None = None
+        self.reading = reading
         self.task: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> None:
@@ -196,14 +229,15 @@ class _Transaction:
         current = self._database._current.get()
         if current is not None and current.task is task:
             raise RuntimeError("transactions do not nest")
-        self.connection = await self._database._lend()
-        self.driver = cast(Any, (await self.connection.get_raw_connection()).driver_connection)
-        try:
-            with _told():
-                await self.driver.execute(_BEGIN)
-        except BaseException as error:
-            await self._abandon(error)
-            raise
+        self._lent = await self._database._lend()
+        self.driver = cast(Any, self._lent.driver_connection)
+        if not self.reading:
+            try:
+                with _told():
+                    await self.driver.execute(_BEGIN)
+            except BaseException as error:
+                await self._abandon(error)
+                raise
         self.task = task
         self._database._current.set(self)
 
@@ -215,15 +249,33 @@ class _Transaction:
         if error is not None:
             await self._abandon(error)
             return
+        if self.reading:
+            self._lent.close()
+            return
         try:
             with _told():
                 outcome = await self.driver.execute("COMMIT")
         except BaseException as fault:
             await self._abandon(fault)
             raise
-        await self.connection.close()
+        await self._close()
         if outcome != "COMMIT":
             raise RuntimeError("a statement of this transaction failed and its error was swallowed; nothing is stored")
+
+    def composing(self) -> AsyncConnection:
+        """The connection for statements that SQLAlchemy composes; most transactions need none."""
+        if self.reading:
+            raise RuntimeError("only hot statements may read outside a transaction")
+        if self._composing is None:
+            engine = self._database._engine
+            self._composing = AsyncConnection(engine, Connection(engine.sync_engine, self._lent))
+        return self._composing
+
+    async def _close(self) -> None:
+        if self._composing is not None:
+            await self._composing.close()
+        elif self._lent.is_valid:
+            self._lent.close()
 
     async def _abandon(self, error: BaseException) -> None:
         """Roll back and give the connection back, also if the caller is cancelled (again) meanwhile."""
@@ -248,9 +300,9 @@ class _Transaction:
             self.driver.terminate()
             raise
         finally:
-            if self.driver.is_closed():
-                await self.connection.invalidate()
-            await self.connection.close()
+            if self.driver.is_closed() and self._lent.is_valid:  # else SQLAlchemy has noticed, and done so
+                await greenlet_spawn(self._lent.invalidate)
+            await self._close()
 
 
 def _refuse_closed(driver: Any, *_: object) -> None:

@@ -1,10 +1,10 @@
 """Pieces of statements that several storage ports share."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, false, or_, true, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Label, Select, Table, bindparam, false, or_, true, tuple_
 
 from domain.scopes import EVERYWHERE, Scope
 
@@ -44,3 +44,13 @@ def following(
         here, there = (tuple_(*columns), tuple_(*position)) if key is not None else (id, position[0])
         statement = statement.where(here < there if descending else here > there)
     return statement.order_by(*(column.desc() if descending else column.asc() for column in columns))
+
+
+def parameters(table: Table, *left_to_the_database: str) -> Mapping[str, BindParameter[Any]]:
+    """A parameter for each column, of its name; for hot statements that write whole rows."""
+    return {c.name: bindparam(c.name, type_=c.type) for c in table.c if c.name not in left_to_the_database}
+
+
+def prefixed(table: Table, prefix: str) -> list[Label[Any]]:
+    """All columns, named so that several tables fit into one row."""
+    return [column.label(f"{prefix}{column.name}") for column in table.c]

@@ -1,20 +1,24 @@
 """Sessions and refresh-token families in PostgreSQL."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, func, insert, literal_column, select, update
+from sqlalchemy import BindParameter, Uuid, any_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from adapters.postgres.audit import EVENT_COLUMNS, write_event
 from adapters.postgres.changes import announce
+from adapters.postgres.clients import read_client
 from adapters.postgres.database import Database, Hot, Row
-from adapters.postgres.tables import audit_events, families, sessions
+from adapters.postgres.queries import parameters, prefixed
+from adapters.postgres.tables import audit_events, clients, families, grants, sessions, users
+from adapters.postgres.users import read_facts
 from domain.audit import AuditEvent
 from domain.clients import ClientId
-from domain.ports import ChangeKind
+from domain.ports import ChangeKind, Standing
 from domain.sessions import EndReason, Family, FamilyId, Session, SessionId
 from domain.users import UserId
 
@@ -22,8 +26,64 @@ KEPT_AFTER_END = timedelta(days=30)
 """How long a session that is over can still be looked at."""
 _REMOVED_PER_SESSION = 2
 
-_FIND_SESSION = Hot(select(sessions).where(sessions.c.id == bindparam("id")))
-_FIND_FAMILY = Hot(select(families).where(families.c.id == bindparam("id")))
+_ID: BindParameter[UUID] = bindparam("id")
+_USER_ID: BindParameter[UserId] = bindparam("user_id")
+_SOME = any_(bindparam("ids", type_=ARRAY(Uuid)))
+_ENDED: Mapping[str, BindParameter[Any]] = {"ended_at": bindparam("now"), "end_reason": bindparam("reason")}
+
+_ADD_SESSION = Hot(insert(sessions).values(parameters(sessions)))
+_FIND_SESSION = Hot(select(sessions).where(sessions.c.id == _ID))
+_OPEN_SESSIONS = Hot(
+    select(sessions)
+    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None))
+    .order_by(sessions.c.created_at, sessions.c.id)
+)
+_END_FAMILIES = Hot(
+    update(families).where(families.c.session_id == _SOME, families.c.ended_at.is_(None)).values(_ENDED)
+)
+_END_SESSIONS = Hot(
+    update(sessions)
+    .where(sessions.c.id == _SOME, sessions.c.ended_at.is_(None))
+    .values(_ENDED)
+    .returning(sessions.c.id)
+)
+_over_at = func.least(sessions.c.ended_at, sessions.c.expires_at)
+_OVER = Hot(select(sessions.c.id).where(_over_at < bindparam("before")).order_by(_over_at).limit(_REMOVED_PER_SESSION))
+_free_families = (
+    select(families.c.id).where(families.c.session_id == _SOME).with_for_update(skip_locked=True).cte("chosen")
+)
+_REMOVE_FAMILIES = Hot(delete(families).where(families.c.id.in_(select(_free_families.c.id))))
+_free_sessions = (
+    select(sessions.c.id)
+    .where(sessions.c.id == _SOME, ~exists().where(families.c.session_id == sessions.c.id))
+    .with_for_update(skip_locked=True)
+    .cte("chosen")
+)
+_REMOVE_SESSIONS = Hot(delete(sessions).where(sessions.c.id.in_(select(_free_sessions.c.id))))
+
+_FAMILY = parameters(families)
+_ADD_FAMILY = Hot(insert(families).values(_FAMILY))
+_FIND_FAMILY = Hot(select(families).where(families.c.id == _ID))
+_LOCK_FAMILY = Hot(select(families).where(families.c.id == _ID).with_for_update(key_share=True))
+_SAVE_FAMILY = Hot(update(families).where(families.c.id == _FAMILY["id"]).values(_FAMILY))
+_STANDING = Hot(
+    select(
+        families,
+        *prefixed(sessions, "session."),
+        *prefixed(clients, "client."),
+        users.c.status,
+        users.c.authv,
+        *prefixed(grants, "grant."),
+    )
+    .select_from(
+        families.join(sessions, sessions.c.id == families.c.session_id)
+        .join(clients, clients.c.id == families.c.client_id)
+        .join(users, users.c.id == families.c.user_id)
+        .outerjoin(grants, grants.c.user_id == users.c.id)
+    )
+    .where(families.c.id == _ID)
+    .order_by(grants.c.id)
+)
 
 # The race is decided here: of any number that present the same generation, one finds the counter as it was, and the
 # others wait for its row and then find it changed. The conditions are those of `rotate` for Rotated.
@@ -32,7 +92,7 @@ _MOVED = (
     .where(families.c.id == bindparam("family_id"), families.c.counter == bindparam("presented"))
     .where(families.c.ended_at.is_(None))
     .where(func.least(families.c.expires_at, families.c.rotated_at + families.c.idle) > bindparam("now"))
-    .values(counter=families.c.counter + literal_column("1"))
+    .values(counter=families.c.counter + 1)
     .values(key_id=bindparam("new_key_id"), rotated_at=bindparam("now"))
     .returning(families)
     .cte("moved")
@@ -53,28 +113,23 @@ class PostgresSessions:
     database: Database
 
     async def add(self, session: Session) -> None:
-        await self.database.execute(insert(sessions).values(write_session(session)))
+        await self.database.fetch(_ADD_SESSION, **write_session(session))
         await self._sweep(session.created_at - KEPT_AFTER_END)
 
     async def find(self, id: SessionId) -> Session | None:
-        rows = await self.database.fetch(_FIND_SESSION, id=id)
-        return read_session(rows[0]) if rows else None
+        row = await self.database.first(_FIND_SESSION, id=id)
+        return None if row is None else read_session(row)
 
     async def open_of(self, user_id: UserId) -> Sequence[Session]:
-        statement = select(sessions).where(sessions.c.user_id == user_id, sessions.c.ended_at.is_(None))
-        rows = await self.database.rows(statement.order_by(sessions.c.created_at, sessions.c.id))
-        return [read_session(row) for row in rows]
+        return [read_session(row) for row in await self.database.fetch(_OPEN_SESSIONS, user_id=user_id)]
 
     async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> Collection[SessionId]:
         if not ids:
             return ()
-        ended = {"ended_at": now, "end_reason": reason}
         # Families first: a refresh that finds a theft holds its family and then asks for the session. One that is
         # just being refreshed is waited for, and ended as it is then.
-        open_families = update(families).where(families.c.session_id.in_(ids), families.c.ended_at.is_(None))
-        await self.database.execute(open_families.values(ended))
-        open_sessions = update(sessions).where(sessions.c.id.in_(ids), sessions.c.ended_at.is_(None))
-        closed = await self.database.rows(open_sessions.values(ended).returning(sessions.c.id))
+        await self.database.fetch(_END_FAMILIES, ids=list(ids), now=now, reason=reason)
+        closed = await self.database.fetch(_END_SESSIONS, ids=list(ids), now=now, reason=reason)
         await announce(self.database, ChangeKind.SESSION, sorted(str(row["id"]) for row in closed))
         return [SessionId(row["id"]) for row in closed]
 
@@ -86,17 +141,10 @@ class PostgresSessions:
     async def _sweep(self, before: datetime) -> None:
         """Remove some sessions that were over by then. Families first, as `end` does it, and never waiting: what
         somebody else holds can go another time."""
-        over = func.least(sessions.c.ended_at, sessions.c.expires_at)
-        some = select(sessions.c.id).where(over < before).order_by(over).limit(_REMOVED_PER_SESSION)
-        ids = [row["id"] for row in await self.database.rows(some)]
-        if not ids:
-            return
-        for table, key in ((families, families.c.session_id), (sessions, sessions.c.id)):
-            free = select(table.c.id).where(key.in_(ids)).with_for_update(skip_locked=True)
-            if table is sessions:
-                free = free.where(~exists().where(families.c.session_id == sessions.c.id))
-            chosen = free.cte("chosen")
-            await self.database.execute(delete(table).where(table.c.id.in_(select(chosen.c.id))))
+        ids = [row["id"] for row in await self.database.fetch(_OVER, before=before)]
+        if ids:
+            await self.database.fetch(_REMOVE_FAMILIES, ids=ids)
+            await self.database.fetch(_REMOVE_SESSIONS, ids=ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,27 +152,34 @@ class PostgresFamilies:
     database: Database
 
     async def add(self, family: Family) -> None:
-        await self.database.execute(insert(families).values(write_family(family)))
+        await self.database.fetch(_ADD_FAMILY, **write_family(family))
 
     async def find(self, id: FamilyId) -> Family | None:
-        rows = await self.database.fetch(_FIND_FAMILY, id=id)
-        return read_family(rows[0]) if rows else None
+        row = await self.database.first(_FIND_FAMILY, id=id)
+        return None if row is None else read_family(row)
+
+    async def standing(self, id: FamilyId) -> Standing | None:
+        rows = await self.database.fetch(_STANDING, id=id)
+        if not rows:
+            return None
+        row, family = rows[0], read_family(rows[0])
+        facts = read_facts(family.user_id, rows)
+        return Standing(family, read_session(row, "session."), read_client(row, "client."), facts)
 
     async def advance(
         self, id: FamilyId, presented: int, key_id: str, now: datetime, event: AuditEvent
     ) -> Family | None:
         logged = {f"event_{name}": value for name, value in write_event(event).items()}
-        logged["event_details"] = json.dumps(logged["event_details"])  # SQLAlchemy would do it, but is not asked here
         moved = {"family_id": id, "presented": presented, "new_key_id": key_id, "now": now}
-        rows = await self.database.fetch(_ADVANCE, **moved, **logged)
-        return read_family(rows[0]) if rows else None
+        row = await self.database.first(_ADVANCE, **moved, **logged)
+        return None if row is None else read_family(row)
 
     async def locked(self, id: FamilyId) -> Family | None:
-        row = await self.database.row(select(families).where(families.c.id == id).with_for_update(key_share=True))
+        row = await self.database.first(_LOCK_FAMILY, id=id)
         return None if row is None else read_family(row)
 
     async def save(self, family: Family) -> None:
-        await self.database.execute(update(families).where(families.c.id == family.id).values(write_family(family)))
+        await self.database.fetch(_SAVE_FAMILY, **write_family(family))
 
     async def last_rotations(self, ids: Collection[SessionId]) -> Mapping[SessionId, datetime]:
         if not ids:
@@ -134,20 +189,21 @@ class PostgresFamilies:
         return {SessionId(row["session_id"]): row["at"] for row in rows}
 
 
-def read_session(row: Row) -> Session:
+def read_session(row: Row, prefix: str = "") -> Session:
+    """A session from columns whose names begin with `prefix`."""
     return Session(
-        id=SessionId(row["id"]),
-        user_id=UserId(row["user_id"]),
-        client_id=ClientId(row["client_id"]),
-        created_at=row["created_at"],
-        auth_time=row["auth_time"],
-        amr=tuple(row["amr"]),
-        last_used_at=row["last_used_at"],
-        expires_at=row["expires_at"],
-        address=row["address"],
-        user_agent=row["user_agent"],
-        ended_at=row["ended_at"],
-        end_reason=_reason(row),
+        id=SessionId(row[f"{prefix}id"]),
+        user_id=UserId(row[f"{prefix}user_id"]),
+        client_id=ClientId(row[f"{prefix}client_id"]),
+        created_at=row[f"{prefix}created_at"],
+        auth_time=row[f"{prefix}auth_time"],
+        amr=tuple(row[f"{prefix}amr"]),
+        last_used_at=row[f"{prefix}last_used_at"],
+        expires_at=row[f"{prefix}expires_at"],
+        address=row[f"{prefix}address"],
+        user_agent=row[f"{prefix}user_agent"],
+        ended_at=row[f"{prefix}ended_at"],
+        end_reason=_reason(row, prefix),
     )
 
 
@@ -204,5 +260,6 @@ def write_family(family: Family) -> Mapping[str, Any]:
     }
 
 
-def _reason(row: Row) -> EndReason | None:
-    return None if row["end_reason"] is None else EndReason(row["end_reason"])
+def _reason(row: Row, prefix: str = "") -> EndReason | None:
+    reason = row[f"{prefix}end_reason"]
+    return None if reason is None else EndReason(reason)

@@ -1,5 +1,7 @@
 """From a bearer token to an Actor, the only way in for whoever wants more than to sign in."""
 
+from typing import Any
+
 from dishka import Provider, Scope, provide
 from litestar import Request
 
@@ -22,7 +24,12 @@ class Callers(Provider):
     @provide
     async def actor(self, request: Request, origin: Origin, authenticate: Authenticate) -> Actor:  # type: ignore[type-arg]  # as above
         """The holder of the bearer token; raises NotAuthenticated."""
-        return await authenticate(bearer(request.headers.getall("authorization", [])), origin)
+        return await authenticate(bearer(header(request, b"authorization")), origin)
+
+
+def header(request: Request[Any, Any, Any], name: bytes) -> list[str]:
+    """All values of a header. `request.headers` would read all the others as well."""
+    return [value.decode("latin-1") for key, value in request.scope["headers"] if key == name]
 
 
 def bearer(headers: list[str]) -> str:

@@ -26,6 +26,7 @@ from entrypoints.http.body import StrictRequest
 from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
+from entrypoints.http.hot import Lane
 from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.limits import Limits
@@ -95,6 +96,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
     async def life(_: Litestar) -> AsyncIterator[None]:
         if settings.rate_limits:
             envelope.limits = Limits(await container.get(Limiter))
+        await lane.open(app, container)
         authority = await container.get(LiveAuthority)
         with contextlib.suppress(Unavailable):  # a database that is away now is waited for, not a reason to die
             await authority.catch_up()
@@ -141,5 +143,6 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
         debug=False,
     )
     setup_dishka(container, app)
-    app.asgi_handler = envelope = Envelope(app.asgi_handler, settings)
+    lane = Lane(app.asgi_handler)
+    app.asgi_handler = envelope = Envelope(lane, settings)
     return app

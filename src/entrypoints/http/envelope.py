@@ -2,11 +2,11 @@
 
 import ipaddress
 import math
+import random
 import re
 import time
 from collections.abc import Sequence
 from typing import cast
-from uuid import uuid4
 
 import structlog
 from litestar.enums import ScopeType
@@ -96,7 +96,7 @@ class Envelope:
         """The caller's address: the nearest one in X-Forwarded-For that is no trusted proxy, if the peer is one."""
         client = scope.get("client")
         peer = client[0] if client else None
-        if peer is None or not self._is_trusted(peer):
+        if peer is None or not self._trusted or not self._is_trusted(peer):
             return peer
         hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")]
         for hop in reversed(hops):
@@ -155,7 +155,7 @@ class Exchange:
         given = self.headers.get(b"x-request-id", b"")
         if _REQUEST_ID.fullmatch(given):
             return given.decode()
-        return self._trace[1].decode() if self._trace else uuid4().hex
+        return self._trace[1].decode() if self._trace else _random_hex(128)
 
     async def send(self, message: Message) -> None:
         """Pass on what the application answers, with what every answer carries."""
@@ -167,7 +167,7 @@ class Exchange:
             own.append((b"x-request-id", self.request_id.encode()))
             if self._trace is not None:  # our own span of the caller's trace (W3C Trace Context, 3.2)
                 own.append(
-                    (b"traceparent", b"00-%b-%b-%b" % (self._trace[1], uuid4().hex[:16].encode(), self._trace[3]))
+                    (b"traceparent", b"00-%b-%b-%b" % (self._trace[1], _random_hex(64).encode(), self._trace[3]))
                 )
             own.extend(self.more)
             message["headers"] = own
@@ -196,3 +196,8 @@ class Exchange:
             status=self._status,
             ms=round((time.perf_counter() - self._began) * 1000, 2),
         )
+
+
+def _random_hex(bits: int) -> str:
+    """No secret, so it need not come from the system, which is slow to ask."""
+    return f"{random.getrandbits(bits):0{bits // 4}x}"

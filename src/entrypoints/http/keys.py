@@ -15,6 +15,7 @@ from application.keys import KeyRing, ListKeys, RevokeKey, RotateKey
 from domain.keys import JWKS_MAX_AGE, Key, KeyState, KeyUse
 from domain.policies import Actor
 from domain.ports import AccessTokens, Clock
+from entrypoints.http.actor import header
 from entrypoints.http.moments import Moment
 from entrypoints.http.paging import Listing
 from entrypoints.http.problems import described
@@ -105,6 +106,7 @@ class KeysController(Controller):
 
 @get(
     "/oauth2/jwks",
+    hot=True,
     summary="Public keys",
     tags=["Keys"],
     security=[{}],
@@ -126,7 +128,7 @@ async def jwks(
     body = tokens.jwks(clock.now())
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"}
-    known = [t.strip().removeprefix("W/") for t in request.headers.get("if-none-match", "").split(",")]
+    known = [t.strip().removeprefix("W/") for t in ",".join(header(request, b"if-none-match")).split(",")]
     if tag in known or "*" in known:
         return Response(b"", status_code=304, headers=headers)
     return Response(body, media_type=JWK_SET, headers=headers)

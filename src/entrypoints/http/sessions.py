@@ -66,7 +66,13 @@ class SessionsController(Controller):
             raise Invalid.field("/username", "a username has no @", code="username_malformed")
         return _reply(await sign_in(identifier, data.password, origin))
 
-    @post("/refresh", status_code=200, summary="Exchange a refresh token", responses=described(400, 401, 422, 503))
+    @post(
+        "/refresh",
+        hot=True,
+        status_code=200,
+        summary="Exchange a refresh token",
+        responses=described(400, 401, 422, 503),
+    )
     async def refresh(
         self, data: JSONBody[Refresh], origin: FromDishka[Origin], refresh: FromDishka[RefreshSession]
     ) -> Response[Tokens]:

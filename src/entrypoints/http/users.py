@@ -259,7 +259,7 @@ class MeController(Controller):
     path = "/me"
     tags = ["Me"]
 
-    @get("/", summary="Show my profile", responses=described(401, 503))
+    @get("/", hot=True, summary="Show my profile", responses=described(401, 503))
     async def show_me(self, actor: FromDishka[Actor], show: FromDishka[ShowUser]) -> Response[UserReply]:
         """Needs no permission."""
         return _one(await show(actor, _own_id(actor)))

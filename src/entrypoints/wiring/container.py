@@ -33,7 +33,7 @@ from adapters.system import RandomSecrets, SystemClock
 from application.accounts import ChangeOwnPassword, ProvePassword, Register, RegistrationFloor
 from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
-from application.idempotency import Idempotency, joining
+from application.idempotency import Idempotency, Joining
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
 from application.maintenance import AuditRetention, Maintain, RemoveLeftovers
@@ -165,7 +165,7 @@ class Postgres(Provider):
     @provide
     def transaction(self, database: Database) -> Transaction:
         """The pool's transactions."""
-        return database.transaction
+        return database
 
     @provide
     async def feed(self, place: Place) -> AsyncIterator[ChangeFeed]:
@@ -229,7 +229,7 @@ class Around(Provider):
     @decorate
     def transaction(self, transaction: Transaction) -> Transaction:
         """A request with an Idempotency-Key ends its use case's transaction itself."""
-        return joining(transaction)
+        return Joining(transaction)
 
 
 def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
