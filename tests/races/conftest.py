@@ -63,7 +63,7 @@ async def pair(cluster, clock):
         stack.push_async_callback(cluster.drop_database, name)
         servers = []
         for prepared in (True, False):
-            database = Database(cluster.service_url(name), pool_size=6)
+            database = Database(cluster.service_url(name), pool_size=6, pool_timeout=25.0)
             stack.push_async_callback(database.close)
             store = PostgresStore.on(database)
             feed = store.feed(cluster.service_url(name))
