@@ -330,17 +330,16 @@ class _Transaction:
             raise RuntimeError("a statement of this transaction failed and its error was swallowed; nothing is stored")
 
     async def _abandon(self, error: BaseException) -> None:
-        """Roll back and give the connection back, also if the caller is cancelled (again) meanwhile."""
+        """Roll back and give the connection back, whatever becomes of the caller meanwhile."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # it is gone, and its connections with it
             return
         ending = loop.create_task(self._roll_back(answers=not timed_out(error)))
         self._database._finish(ending)
-        if not isinstance(
-            error, GeneratorExit | asyncio.CancelledError
-        ):  # who is thrown away or in a hurry does not wait
-            await asyncio.shield(ending)
+        if isinstance(error, GeneratorExit | asyncio.CancelledError):
+            return  # who is thrown away may not wait, and who is in a hurry need not
+        await asyncio.shield(ending)
 
     async def _roll_back(self, *, answers: bool) -> None:
         """Never give back a connection that is still in a transaction: what cannot be rolled back is closed."""
