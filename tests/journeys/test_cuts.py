@@ -57,6 +57,10 @@ class World:
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     done: Counter[str] = field(default_factory=Counter)
 
+    def client(self) -> httpx.AsyncClient:
+        """For whoever does not hang up."""
+        return httpx.AsyncClient(base_url=self.server.url, timeout=60, verify=False)  # noqa: S501  # plain HTTP
+
     def any_request(self) -> tuple[str, bytes, dict[str, Any]]:
         """What it is called, its bytes, and what an answer with 200 has to say."""
         number, person = next(self.numbers), self.chance.choice(self.people)
@@ -100,7 +104,10 @@ class World:
         if answer.status < 300 and answer.body:
             said = answer.json()
             assert {key: said[key] for key in wanted} == wanted
-        assert answer.status < 500 or (name == "login" and answer.json()["code"] == "overloaded"), answer.body
+        if name == "login" and answer.status == 503:
+            assert answer.json()["code"] == "overloaded"
+        elif name != "ready":  # which says so where the machine is too slow for its bound
+            assert answer.status < 500, answer.body
 
     async def cut_a_refresh(self) -> bool:
         """Cut a refresh and repeat it: whatever became of it, its owner goes on."""
@@ -110,7 +117,7 @@ class World:
         person.used = time.monotonic()
         body = {"refresh_token": person.refresh}
         answer = await self._cut(request("POST", "/api/v1/auth/refresh", body=body))
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=20) as client:
+        async with self.client() as client:
             again = await client.post("/api/v1/auth/refresh", json=body)
         assert again.status_code == 200, again.text
         if answer is not None:
@@ -129,7 +136,7 @@ class World:
 
     async def live_on(self, person: Person, over: asyncio.Event) -> None:
         """Somebody who does not hang up, and must get their own answers and no fault."""
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=20) as client:
+        async with self.client() as client:
             for number in itertools.count():
                 if over.is_set():
                     return
@@ -147,7 +154,7 @@ class World:
 
     async def administer(self, over: asyncio.Event) -> None:
         """The administrator, whose access token lives shorter than the cuts last, at work meanwhile."""
-        async with httpx.AsyncClient(base_url=self.server.url, timeout=20) as client:
+        async with self.client() as client:
             while not over.is_set():
                 again = await client.post("/api/v1/auth/refresh", json={"refresh_token": self.admin.refresh})
                 self.admin.access, self.admin.refresh = again.json()["access_token"], again.json()["refresh_token"]
@@ -223,13 +230,13 @@ async def nothing_is_left_of_them(world: World) -> None:
         assert workers < await connection.fetchval(f"SELECT count(*) {BACKENDS}") <= workers * (POOL_SIZE + 1)
     finally:
         await connection.close()
-    async with httpx.AsyncClient(base_url=world.server.url, timeout=20) as client:
+    async with world.client() as client:
         for _ in range(50):
             began = time.monotonic()
             headers = {"Authorization": f"Bearer {world.admin.access}"}
             assert (await client.get("/api/v1/users?limit=1", headers=headers)).status_code == 200
             assert time.monotonic() - began < 1
     for family in world.families:
-        async with httpx.AsyncClient(base_url=world.server.url, timeout=20) as client:
+        async with world.client() as client:
             again = await client.post("/api/v1/auth/refresh", json={"refresh_token": family.refresh})
             assert again.status_code == 200, again.text
