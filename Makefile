@@ -56,9 +56,10 @@ guards: $(READY) ## Remove each guard in a copy, and see that its test notices (
 bench: $(READY) ## Measure the hot paths beside the machine's own limits
 	@PYTHONPATH=src:tests $(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(READY) ## Run the property tests of rules and contracts, and the fuzzer, at length (twenty minutes)
+soak: $(READY) ## Run at length: properties, the fuzzer, races, cut requests and faults (about an hour)
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest $(PARALLEL) -m "not server" tests/rules tests/contracts \
 		tests/http/test_fuzz.py $(ARGS)
+	@SOAK=1 $(BIN)/python -m pytest tests/races tests/journeys/test_cuts.py tests/journeys/test_faults.py $(ARGS)
 
 docs: $(READY) ## Write the reference pages anew from the code, and check every link
 	@$(BIN)/python -m entrypoints.settings > docs/reference/settings.md

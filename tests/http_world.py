@@ -131,7 +131,11 @@ async def running(app: Litestar) -> AsyncIterator[None]:
             await over.wait()
 
     life = asyncio.create_task(live())
-    await up.wait()
+    begun = asyncio.create_task(up.wait())
+    await asyncio.wait([life, begun], return_when=asyncio.FIRST_COMPLETED)
+    if life.done():
+        begun.cancel()
+        life.result()  # it did not start, and says why
     yield
     over.set()
     await life

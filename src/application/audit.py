@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from application.repetition import safe_to_repeat
 from domain.audit import Action, AuditEvent, Details, EventId, Outcome, by_actor, by_origin
 from domain.policies import Actor, Decision, Origin, Reason, require
 from domain.ports import AuditLog, AuditQuery, Clock, Page, Secrets, Transaction
@@ -64,6 +65,7 @@ class ListAuditEvents:
     log: AuditLog
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, query: AuditQuery) -> Page[AuditEvent]:
         """Raises Forbidden for an actor that may see none of it."""
         scopes = actor.scopes(AUDIT_READ)

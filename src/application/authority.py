@@ -28,6 +28,7 @@ MaxStaleness = NewType("MaxStaleness", float)
 HEARTBEAT = 1.0
 CATCH_UP_SECONDS = 2.0
 RETRY_SECONDS = 0.1
+WAITING_FOR_NEWS = 1_000
 SUBJECTS = 10_000
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class LiveAuthority:
         self._generation = 0
         self._fresh_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._waiting = 0
 
     async def follow(self) -> None:
         """Read the feed until cancelled: at every hint, and at the latest every heartbeat."""
@@ -131,8 +133,8 @@ class LiveAuthority:
 
     async def catch_up(self) -> None:
         """Take in everything committed until now; raises Unavailable when the feed cannot be read."""
-        async with self._reading:
-            await self._take_in()
+        asked = self._clock.monotonic()
+        await self._in_turn(lambda: self._fresh_at > asked)
 
     @property
     def age(self) -> float:
@@ -181,14 +183,25 @@ class LiveAuthority:
 
     async def ensure_fresh(self) -> None:
         """Catch up if what is held, keys included, is older than the bound; raises Unavailable if that fails."""
-        if self.age <= self._max_staleness:
-            return
+        if self.age > self._max_staleness:
+            await self._in_turn(lambda: self.age <= self._max_staleness)
+
+    async def _in_turn(self, done: Callable[[], bool]) -> None:
+        """Take in the news, unless another caller's read, for which this one waits, does it as well.
+
+        Raises Unavailable after a bounded time, and at once where too many wait already: the feed is not answering.
+        """
+        if self._waiting >= WAITING_FOR_NEWS:
+            raise _too_old()
+        self._waiting += 1
         try:
             async with asyncio.timeout(CATCH_UP_SECONDS), self._reading:
-                if self.age > self._max_staleness:  # else another caller has just read
+                if not done():
                     await self._take_in()
         except TimeoutError as error:
-            raise Unavailable("what is known of access rights is too old to decide", code="authority_stale") from error
+            raise _too_old() from error
+        finally:
+            self._waiting -= 1
 
     async def _take_in(self) -> None:
         began = self._clock.monotonic()
@@ -221,3 +234,7 @@ class LiveAuthority:
                 self._clients.drop(ClientId(change.id))
             case ChangeKind.KEYS:
                 self._keys_changed = True
+
+
+def _too_old() -> Unavailable:
+    return Unavailable("what is known of access rights is too old to decide", code="authority_stale")

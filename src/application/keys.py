@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from application.audit import Trail
+from application.repetition import safe_to_repeat
 from domain.audit import Action
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.keys import ALGORITHMS, LEAD, Key, KeyUse, active, due, revoke, succeed
@@ -44,6 +45,7 @@ class KeyRing:
         self._secret: bytes | None = None
         self.epoch = 0
 
+    @safe_to_repeat
     async def reload(self) -> None:
         """Read and open all keys; raises Unavailable when storage does not answer or nothing was prepared yet."""
         async with self._transaction():
@@ -130,6 +132,7 @@ class ListKeys:
     keys: Keys
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor) -> Sequence[Key]:
         """Newest first."""
         require(actor.decide(KEYS_READ, EVERYWHERE))
@@ -147,6 +150,7 @@ class RotateKey:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, use: KeyUse, algorithm: str | None = None) -> Key:
         """The next key. `algorithm` None keeps the present one. Raises Conflict while a rotation is under way."""
         require(actor.decide(KEYS_WRITE, EVERYWHERE))
@@ -171,6 +175,7 @@ class RevokeKey:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: str) -> Key:
         """The revoked key. If it was the active one, its successor (or a fresh key) takes over at once."""
         require(actor.decide(KEYS_WRITE, EVERYWHERE))
@@ -203,6 +208,7 @@ class RotateDueKeys:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self) -> None:
         """Safe to run by any number of servers at once."""
         now = self.clock.now()

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from application.audit import Trail, require_any
 from application.authority import Reread
+from application.repetition import safe_to_repeat
 from domain.audit import Action, Details
 from domain.errors import Conflict, Invalid, NotFound, Stale
 from domain.policies import Actor, Decision, Facts, may_grant, may_hold_out, require
@@ -41,6 +42,7 @@ class ListRoles:
     roles: Roles
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor) -> Sequence[Role]:
         """Raises Forbidden."""
         require(actor.decide(ROLES_READ, EVERYWHERE))
@@ -63,6 +65,7 @@ class ListPermissions:
     roles: Roles
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor) -> Mapping[Permission, str]:
         """Raises Forbidden."""
         require(actor.decide(ROLES_READ, EVERYWHERE))
@@ -113,6 +116,7 @@ class DefineRole:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, name: str, content: RoleChanges) -> Role:
         """Raises Forbidden, Invalid, or Conflict (`role_exists`, `role_cycle`)."""
         require(actor.decide(ROLES_WRITE, EVERYWHERE))
@@ -143,6 +147,7 @@ class ChangeRole:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, name: str, version: int | None, content: RoleChanges) -> Role:
         """Raises Forbidden, NotFound, Stale, Invalid, or Conflict (`role_built_in`, `role_cycle`)."""
         require(actor.decide(ROLES_WRITE, EVERYWHERE))
@@ -174,6 +179,7 @@ class RemoveRole:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, name: str, version: int | None) -> None:
         """Raises Forbidden, NotFound, Stale, or Conflict (`role_built_in`, `role_in_use`)."""
         require(actor.decide(ROLES_WRITE, EVERYWHERE))
@@ -218,6 +224,7 @@ class GrantRole:
     secrets: Secrets
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(
         self,
         actor: Actor,
@@ -284,6 +291,7 @@ class RevokeGrant:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: GrantId) -> None:
         """Raises NotFound, Forbidden, or Conflict (`last_administrator`)."""
         async with self.transaction():
@@ -293,6 +301,7 @@ class RevokeGrant:
                 await self.users.locked(seen.user_id)
             await self._remove(actor, await self.grants.find(id))
 
+    @safe_to_repeat
     async def by_role(self, actor: Actor, user_id: UserId, role: str, scope: Scope = EVERYWHERE) -> None:
         """Take away the role at exactly that scope; raises as above. Taking away what is not held is no error."""
         async with self.transaction():
@@ -345,6 +354,7 @@ class ListGrants:
     grants: Grants
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, query: GrantQuery) -> Page[Grant]:
         """Raises Forbidden for an actor who may see none."""
         own = actor.facts is not None and query.user_id == actor.facts.user_id
@@ -385,6 +395,7 @@ class EffectivePermissions:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId) -> Sequence[EffectivePermission]:
         """Sorted by scope and permission. Raises Forbidden, or NotFound also for what the actor may not see."""
         own = actor.facts is not None and actor.facts.user_id == id

@@ -11,6 +11,7 @@ from uuid import UUID
 from application.audit import Trail
 from application.authority import LiveAuthority
 from application.keys import KeyRing
+from application.repetition import safe_to_repeat
 from domain.audit import Action, Outcome
 from domain.clients import FIRST_PARTY, Client
 from domain.credentials import PASSWORD_MAX, Failures, PasswordCredential
@@ -239,6 +240,7 @@ class SignIn:
             await self._count_failure(user, key, origin)
         return family, waited
 
+    @safe_to_repeat
     async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None, Turn | None]:
         async with self.transaction():
             turn = await self._require_turn(key)
@@ -263,6 +265,7 @@ class SignIn:
             raise too_many(replace(failures, last_at=now).wait(now))
         return failures, now
 
+    @safe_to_repeat
     async def _give_back(self, key: bytes, turn: Turn | None) -> None:
         """A try that was shed compared nothing, so it must not cost its turn."""
         if turn is not None:
@@ -283,6 +286,7 @@ class SignIn:
             return None, waited
         return await self.hasher.hash(password) if verdict.outdated else stored.hash, waited
 
+    @safe_to_repeat
     async def _open_session(
         self, user: User, compared: PasswordCredential, fresh_hash: str, key: bytes, origin: Origin
     ) -> tuple[Family, Session, Client, Facts] | None:
@@ -345,6 +349,7 @@ class SignIn:
             expires_at=now + client.family_lifetime,
         )
 
+    @safe_to_repeat
     async def _count_failure(self, user: User | None, key: bytes, origin: Origin) -> None:
         async with self.transaction():
             await self.failures.add(key, self.clock.now())
@@ -376,6 +381,7 @@ class RefreshSession:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, presented: str, origin: Origin) -> TokenSet:
         """Any number of parallel or retried calls with one token get one successor, the same for all.
 
@@ -474,11 +480,13 @@ class SignOut:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor) -> None:
         """End the actor's own session; doing it twice is no error."""
         if actor.session_id is not None:
             await self._end(SessionId(actor.session_id), actor.label, actor.origin)
 
+    @safe_to_repeat
     async def by_refresh_token(self, presented: str, origin: Origin) -> None:
         """End the session of a refresh token; unknown and ended ones are no error (RFC 7009, 2.2)."""
         now = self.clock.now()

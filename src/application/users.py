@@ -7,6 +7,7 @@ from datetime import datetime
 from application.audit import Trail, require_any
 from application.authority import Reread
 from application.keys import KeyRing
+from application.repetition import safe_to_repeat
 from domain.audit import Action
 from domain.credentials import PasswordCredential, check_password
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Stale
@@ -117,6 +118,7 @@ class CreateUser:
     secrets: Secrets
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, new: NewUser) -> Account:
         """Raises Invalid, Forbidden, or Conflict (`email_taken`, `username_taken`)."""
         now = self.clock.now()
@@ -163,6 +165,7 @@ class ShowUser:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId) -> Account:
         """Raises NotFound, also for what the actor may not see, and Forbidden if they may see nobody."""
         own = actor.facts is not None and actor.facts.user_id == id
@@ -194,6 +197,7 @@ class ListUsers:
     clock: Clock
     transaction: Transaction
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, query: UserQuery) -> Page[Account]:
         """Raises Forbidden for an actor who may see nobody."""
         scopes = actor.scopes(USERS_READ)
@@ -303,6 +307,7 @@ class UpdateUser:
 
     account: AccountChange
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId, version: int | None, changes: UserChanges) -> Account:
         """Raises NotFound, Forbidden, Stale, Invalid or Conflict."""
         work = self.account
@@ -312,6 +317,7 @@ class UpdateUser:
                 refuse_own(actor, id, "e-mail address")
             return await self._save(actor, user, changes)
 
+    @safe_to_repeat
     async def own(self, actor: Actor, version: int | None, changes: UserChanges) -> Account:
         """Change one's own profile, without any permission; raises Forbidden for an e-mail address."""
         if actor.facts is None:
@@ -349,6 +355,7 @@ class SuspendUser:
 
     account: AccountChange
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId) -> Account:
         """Raises NotFound, Forbidden, or Conflict (`user_status`, `last_administrator`)."""
         work = self.account
@@ -371,6 +378,7 @@ class ReactivateUser:
 
     account: AccountChange
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId) -> Account:
         """Raises NotFound, Forbidden, or Conflict (`user_status`)."""
         work = self.account
@@ -391,6 +399,7 @@ class DeleteUser:
     account: AccountChange
     credentials: Credentials
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId, version: int | None) -> None:
         """Raises NotFound, Forbidden, Stale, or Conflict (`last_administrator`)."""
         work = self.account
@@ -419,6 +428,7 @@ class SetPassword:
     password_rule: PasswordRule
     ring: KeyRing
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId, password: str) -> None:
         """Raises NotFound, Forbidden, Invalid, or Conflict for a suspended account."""
         work = self.account

@@ -101,6 +101,10 @@ class Unavailable(DomainError):
         self.retry_after = retry_after
 
 
+class Undone(Unavailable):
+    """The work was undone, wholly and for certain: whoever asked for it may repeat it at once."""
+
+
 class Overloaded(Unavailable):
     """A bounded queue is full and this work was shed."""
 

@@ -13,11 +13,14 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import asyncpg
+import psutil
 import pytest
 
 from adapters.postgres import migrate
@@ -42,7 +45,9 @@ class PostgresCluster:
         self.programs = _programs(version, account)
         self._place = _place()
         try:
-            self._server = self._start(account)
+            self._account = account
+            self._initialise(account)
+            self._server = self._start()
             with ThreadPoolExecutor(1) as elsewhere:  # also when the test that asks first runs in a loop
                 elsewhere.submit(asyncio.run, self._prepare()).result()
         except BaseException:
@@ -72,6 +77,30 @@ class PostgresCluster:
         """Remove it, whoever is still connected."""
         await self._as_superuser(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def pause(self) -> None:
+        """Shut the server down as its administrator would, with whoever is connected; its data stays."""
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(20)
+
+    def resume(self) -> None:
+        """Start the server that was paused."""
+        self._server = self._start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of the server stands still, with all its connections open."""
+        server = psutil.Process(self._server.pid)
+        server.suspend()  # first: it can start no backend that would be overlooked
+        stopped = [server, *server.children()]
+        try:
+            for backend in stopped[1:]:
+                backend.suspend()
+            yield
+        finally:
+            for process in reversed(stopped):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def stop(self) -> None:
         """End the server at once and remove what it wrote."""
         server = getattr(self, "_server", None)
@@ -83,14 +112,18 @@ class PostgresCluster:
     def _url(self, user: str, database: str) -> str:
         return f"postgresql://{user}@/{database}?host={quote(str(self._place / 'socket'), safe='')}&port=5432"
 
-    def _start(self, account: Account) -> "subprocess.Popen[bytes]":
-        data, socket = private_folder(self._place / "data", account), private_folder(self._place / "socket", account)
+    def _initialise(self, account: Account) -> None:
+        data = private_folder(self._place / "data", account)
+        private_folder(self._place / "socket", account)
         subprocess.run(
             [self.programs / "initdb", f"--pgdata={data}", "--username=postgres", "--auth=trust", "--encoding=UTF8",
              "--locale=C", "--no-sync", "--no-instructions"],
             check=True, stdout=subprocess.DEVNULL, user=account.uid if account.switched else None,
             group=account.gid if account.switched else None, extra_groups=[] if account.switched else None, cwd="/",
         )  # fmt: skip
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        data, socket = self._place / "data", self._place / "socket"
         settings = {
             "listen_addresses": "", "unix_socket_directories": str(socket), "fsync": "off", "synchronous_commit": "off",
             "full_page_writes": "off", "max_connections": "200", "shared_buffers": "64MB", "autovacuum": "off",
@@ -100,7 +133,7 @@ class PostgresCluster:
             [self.programs / "postgres", "-D", data, *(f"--{name}={value}" for name, value in settings.items())],
             orphaned=signal.SIGQUIT,
             environment={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-            credentials=account.credentials,
+            credentials=self._account.credentials,
         )
         deadline = time.monotonic() + 30
         while not (data / "postmaster.pid").exists() or "ready" not in (data / "postmaster.pid").read_text():

@@ -108,7 +108,7 @@ async def test_faults_that_pass_are_unavailable_and_the_next_transaction_works(d
     await database.ping()
 
 
-async def test_a_deadlock_is_unavailable_for_one_and_harmless_for_the_other(database):
+async def test_a_deadlock_undoes_one_and_harmless_for_the_other(database):
     store = PostgresStore.on(database)
     first, second = a_user(), a_user()
     async with database.transaction():
@@ -123,7 +123,7 @@ async def test_a_deadlock_is_unavailable_for_one_and_harmless_for_the_other(data
             await store.users.locked(other.id)
 
     outcomes = await asyncio.gather(beside(cross(first, second)), beside(cross(second, first)), return_exceptions=True)
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "Unavailable"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "Undone"]
 
 
 async def test_a_mistake_of_ours_is_not_passed_off_as_unavailable(database):
@@ -217,8 +217,9 @@ async def test_thousands_of_callers_that_hang_up_leave_nothing_open_and_mix_up_n
 
     async def impatient(number):
         task = beside(call(number % 20))
-        await asyncio.sleep(chance.random() * 0.02)
-        task.cancel()
+        if number % 10:  # the others hear the answer out
+            await asyncio.sleep(chance.random() * 0.02)
+            task.cancel()
         try:
             await task
         except (asyncio.CancelledError, Unavailable):

@@ -73,7 +73,7 @@ class World:
             return
         await receive()
         async with AsyncExitStack() as stack:
-            api = await stack.enter_async_context(a_world(SettableClock()))
+            api = await stack.enter_async_context(a_world(SettableClock(), TRUSTED_HOSTS="*", REGISTRATION="open"))
             self._app = api.client._transport.app
             await send({"type": "lifespan.startup.complete"})
             await receive()

@@ -19,7 +19,7 @@ from http_world import ADMIN
 
 ME, JWKS, REFRESH = "/api/v1/me", "/oauth2/jwks", "/api/v1/auth/refresh"
 JSON = {"Content-Type": "application/json"}
-OF_ONE_ANSWER = {"x-request-id", "date"}
+OF_ONE_ANSWER = {"x-request-id", "date", "ratelimit"}
 
 
 async def both(api, method, path, **options):

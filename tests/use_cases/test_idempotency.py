@@ -25,6 +25,14 @@ async def attempt(server, *, key="key", request=b"zoe", answer=b"created", new=Z
     return answer, "first"
 
 
+async def told(server):
+    """The outcome of an attempt, or the code of its refusal."""
+    try:
+        return await attempt(server)
+    except Conflict as conflict:
+        return conflict.reason_code
+
+
 async def emails(server):
     async with server.store.transaction():
         found = [await server.store.users.by_login(email) for email in (ROOT, ZOE.email)]
@@ -40,13 +48,7 @@ async def test_change_and_answer_are_stored_together(anywhere):
 
 
 async def test_of_many_at_once_one_does_the_work(anywhere):
-    async def told():
-        try:
-            return await attempt(anywhere)
-        except Conflict as conflict:
-            return conflict.reason_code
-
-    outcomes = await asyncio.gather(*(told() for _ in range(8)))
+    outcomes = await asyncio.gather(*(told(anywhere) for _ in range(8)))
     assert outcomes.count((b"created", "first")) == 1
     assert set(outcomes) <= {(b"created", "first"), (b"created", "again"), "idempotency_key_in_use"}
     assert len(await anywhere.events(action=Action.USER_CREATED)) == 1
@@ -68,7 +70,13 @@ async def test_a_request_that_is_cut_off_before_its_answer_leaves_nothing(anywhe
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await emails(anywhere) == [ROOT]
-    assert await attempt(anywhere) == (b"created", "first")
+    outcomes = {"idempotency_key_in_use"}
+    for _ in range(500):  # nobody waits for the rollback of who hung up, so the claim may outlive them by a moment
+        if outcomes != {"idempotency_key_in_use"}:
+            break
+        outcomes = {await told(anywhere)}
+        await asyncio.sleep(0.01)
+    assert outcomes == {(b"created", "first")}
 
 
 async def test_an_answer_that_nobody_gave_leaves_nothing(anywhere):

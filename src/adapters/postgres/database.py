@@ -5,6 +5,8 @@ send BEGIN only before its own first statement, and statements that go to asyncp
 """
 
 import asyncio
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,21 +17,24 @@ from typing import Any, Protocol, cast
 from sqlalchemy import Connection, CursorResult, Executable, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import greenlet_spawn
 
-from adapters.postgres.faults import DRIVER_FAULTS, passes, unavailable
+from adapters.postgres.faults import DRIVER_FAULTS, interrupted, passes, timed_out, unconfirmed
 from adapters.postgres.tables import SERVICE_ROLE
 from adapters.postgres.urls import connect, dsn, refused_later
-from domain.errors import Unavailable
+from domain.errors import Overloaded, Unavailable, Undone
+
+log = logging.getLogger(__name__)
 
 POOL_SIZE = 10
 POOL_TIMEOUT = 5.0
 """Seconds to wait for a free connection."""
+WAITING_PER_CONNECTION = 100
+"""How many callers may wait for each connection of the pool; whoever comes then is shed at once."""
 
 SETTINGS: Mapping[str, str] = {
     "application_name": "hexward",
@@ -43,8 +48,11 @@ SETTINGS: Mapping[str, str] = {
     "tcp_keepalives_count": "3",
     "jit": "off",  # small statements never earn back what compiling them costs
 }
-_COMMAND_TIMEOUT = 15.0  # seconds; over statement_timeout, so it only ends waiting for a server that is gone
+_COMMAND_TIMEOUT = 12.0  # seconds; over statement_timeout, so it only ends waiting for a server that is gone
+_BEGIN_TIMEOUT = 3.0  # seconds; there is nothing to do for the server, so one that takes longer does not answer
 _ROLLBACK_TIMEOUT = 2.0  # seconds
+_BEGIN_TRIES = 3
+_TELL_AGAIN = 10.0  # seconds, between two log lines about callers that are shed
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _FAULTS = (DBAPIError, *DRIVER_FAULTS)
 
@@ -76,12 +84,13 @@ class Database:
             isolation_level="AUTOCOMMIT",
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=pool_timeout,
+            pool_timeout=None,  # nobody waits there: whoever asks it for a connection has a place
             pool_use_lifo=True,
             pool_reset_on_return=None,
             hide_parameters=True,  # they are people's data, and errors reach logs
         )
         event.listen(self._engine.sync_engine, "checkout", _refuse_closed)
+        self._places = _Places(pool_size, pool_timeout)
         self._current: ContextVar[_Transaction | None] = ContextVar("transaction", default=None)
         self._endings: set[asyncio.Task[Any]] = set()
 
@@ -92,7 +101,8 @@ class Database:
     def transaction(self) -> "_Transaction":
         """`async with database.transaction():` begins, commits at the end, rolls back if the block raises.
 
-        Raises RuntimeError when this task already is in one, Unavailable.
+        Raises RuntimeError when this task already is in one, Overloaded, Undone (nothing is stored, and the same work
+        may be repeated at once), or Unavailable.
         """
         return _Transaction(self)
 
@@ -115,7 +125,7 @@ class Database:
     ) -> CursorResult[Any]:
         """Run a statement in the transaction. Raises IntegrityError, Unavailable."""
         connection = self._joined().composing()
-        with _told():
+        with self._told():
             return await connection.execute(statement, values)
 
     async def rows(self, statement: Executable) -> Sequence[Row]:
@@ -133,8 +143,9 @@ class Database:
             raise RuntimeError("this statement may write, and so needs a transaction")
         sql, names, constants = hot.compiled
         values |= constants
-        with _told():
+        with self._told():
             rows: Sequence[Row] = await joined.driver.fetch(sql, *[values[name] for name in names])
+        self._places.silent = False
         return rows
 
     async def first(self, hot: "Hot", **values: Any) -> Row | None:
@@ -154,29 +165,60 @@ class Database:
         await self._engine.dispose()
 
     async def _lend(self) -> PoolProxiedConnection:
-        pool = cast(QueuePool, self._engine.pool)
-        with _told():
-            if pool.checkedin() > 0:
-                return await self._open()
-            return await self._connect_to_the_end()
+        """A connection, with the place that goes with it. Raises Overloaded, Unavailable."""
+        await self._places.take()
+        try:
+            with self._told():
+                if cast(QueuePool, self._engine.pool).checkedin() > 0:
+                    return await greenlet_spawn(self._engine.pool.connect)
+        except BaseException:
+            self._places.give_back()
+            raise
+        return await self._connect_to_the_end()
 
     async def _connect_to_the_end(self) -> PoolProxiedConnection:
         """Open a connection; a caller who is cancelled meanwhile leaves it to the pool, not half open to nobody."""
         opening = asyncio.create_task(self._open())
-        self._endings.add(opening)
-        opening.add_done_callback(self._endings.discard)
+        self._finish(opening)
         try:
-            return await asyncio.shield(opening)
+            with self._told():
+                return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(self._give_back)
+            opening.add_done_callback(self._return_unused)
             raise
 
     async def _open(self) -> PoolProxiedConnection:
-        return await greenlet_spawn(self._engine.pool.connect)
+        try:
+            return await greenlet_spawn(self._engine.pool.connect)
+        except BaseException:
+            self._places.give_back()
+            raise
 
-    def _give_back(self, opening: asyncio.Task[PoolProxiedConnection]) -> None:
+    def _return_unused(self, opening: asyncio.Task[PoolProxiedConnection]) -> None:
         if not opening.cancelled() and opening.exception() is None:
             opening.result().close()
+            self._places.give_back()
+
+    def _finish(self, ending: asyncio.Task[Any]) -> None:
+        """Keep hold of what has to come to its end, whoever asked for it."""
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Faults that pass by themselves become Unavailable, or Undone before the end of a transaction."""
+        try:
+            yield
+        except _FAULTS as error:
+            if timed_out(error):
+                self._places.silent = True
+            if passes(error):
+                raise interrupted(error) from error
+            raise
+        except Unavailable as error:  # of a new connection
+            if timed_out(error):
+                self._places.silent = True
+            raise
 
     def _joined(self) -> "_Transaction":
         current = self._current.get()
@@ -213,6 +255,52 @@ _DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy's 
 _PING = Hot(text("SELECT 1"))
 
 
+class _Places:
+    """One place for each connection of the pool. Whoever finds none waits, for a bounded time and among a bounded
+    number, or is shed at once; while the database is silent nobody waits, for there is nothing to wait for."""
+
+    def __init__(self, size: int, patience: float) -> None:
+        self._size, self._patience = size, patience
+        self._free = asyncio.Semaphore(size)
+        self._waiting = 0
+        self._shed = 0
+        self._told_at = float("-inf")
+        self.silent = False
+        """Whether the last that was heard of the database is that it did not answer in time."""
+
+    async def take(self) -> None:
+        """Take a place, in the order of asking; raises Overloaded."""
+        if not self._free.locked():
+            await self._free.acquire()  # at once
+            return
+        if self.silent or self._waiting >= self._size * WAITING_PER_CONNECTION:
+            raise self._refusal()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._free.acquire()
+        except TimeoutError:
+            raise self._refusal() from None
+        finally:
+            self._waiting -= 1
+
+    def give_back(self) -> None:
+        """Let the next caller have it."""
+        self._free.release()
+
+    def _refusal(self) -> Overloaded:
+        """Told in the log when it begins, and now and then while it lasts."""
+        self._shed += 1
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_AGAIN:
+            log.warning(
+                "all %d database connections are in use%s: %d callers shed, %d waiting",
+                self._size, " and the database is silent" if self.silent else "", self._shed, self._waiting,
+            )  # fmt: skip
+            self._told_at, self._shed = now, 0
+        return Overloaded("all database connections are in use; try again in a moment")
+
+
 class _Transaction:
     """One transaction, or one stretch of reading, on one connection, of one task."""
 
@@ -229,17 +317,29 @@ class _Transaction:
         current = self._database._current.get()
         if current is not None and current.task is task:
             raise RuntimeError("transactions do not nest")
-        self._lent = await self._database._lend()
-        self.driver = cast(Any, self._lent.driver_connection)
-        if not self.reading:
+        for _ in range(_BEGIN_TRIES - 1):
             try:
-                with _told():
-                    await self.driver.execute(_BEGIN)
-            except BaseException as error:
-                await self._abandon(error)
-                raise
+                await self._begin()
+                break
+            except Undone:  # a connection that was lost while it lay idle: another one will do
+                continue
+        else:
+            await self._begin()
         self.task = task
         self._database._current.set(self)
+
+    async def _begin(self) -> None:
+        self._lent = await self._database._lend()
+        self.driver = cast(Any, self._lent.driver_connection)
+        if self.reading:
+            return
+        try:
+            with self._database._told():
+                await self.driver.execute(_BEGIN, timeout=_BEGIN_TIMEOUT)
+        except BaseException as error:
+            await self._abandon(error)
+            raise
+        self._database._places.silent = False
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -250,11 +350,14 @@ class _Transaction:
             await self._abandon(error)
             return
         if self.reading:
-            self._lent.close()
+            await self._close()
             return
         try:
-            with _told():
+            with self._database._told():
                 outcome = await self.driver.execute("COMMIT")
+        except Undone as fault:
+            await self._abandon(fault)
+            raise unconfirmed(fault) from fault
         except BaseException as fault:
             await self._abandon(fault)
             raise
@@ -272,26 +375,31 @@ class _Transaction:
         return self._composing
 
     async def _close(self) -> None:
-        if self._composing is not None:
-            await self._composing.close()
-        elif self._lent.is_valid:
-            self._lent.close()
+        try:
+            if self._composing is not None:
+                await self._composing.close()
+            elif self._lent.is_valid:
+                self._lent.close()
+        finally:
+            self._database._places.give_back()
 
     async def _abandon(self, error: BaseException) -> None:
-        """Roll back and give the connection back, also if the caller is cancelled (again) meanwhile."""
+        """Roll back and give the connection back, whatever becomes of the caller meanwhile."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # it is gone, and its connections with it
             return
-        ending = loop.create_task(self._roll_back())
-        self._database._endings.add(ending)
-        ending.add_done_callback(self._database._endings.discard)
-        if not isinstance(error, GeneratorExit):  # a coroutine that is thrown away may not wait
-            await asyncio.shield(ending)
+        ending = loop.create_task(self._roll_back(answers=not timed_out(error)))
+        self._database._finish(ending)
+        if isinstance(error, GeneratorExit | asyncio.CancelledError):
+            return  # who is thrown away may not wait, and who is in a hurry need not
+        await asyncio.shield(ending)
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self, *, answers: bool) -> None:
         """Never give back a connection that is still in a transaction: what cannot be rolled back is closed."""
         try:
+            if not answers:
+                raise TimeoutError
             async with asyncio.timeout(_ROLLBACK_TIMEOUT):
                 await self.driver.execute("ROLLBACK")
         except DRIVER_FAULTS:
@@ -300,25 +408,14 @@ class _Transaction:
             self.driver.terminate()
             raise
         finally:
-            if self.driver.is_closed() and self._lent.is_valid:  # else SQLAlchemy has noticed, and done so
-                await greenlet_spawn(self._lent.invalidate)
-            await self._close()
+            try:
+                if self.driver.is_closed() and self._lent.is_valid:  # else SQLAlchemy has noticed, and done so
+                    await greenlet_spawn(self._lent.invalidate)
+            finally:
+                await self._close()
 
 
 def _refuse_closed(driver: Any, *_: object) -> None:
     """Have the pool replace a connection that the server has closed; asking is free, unlike a round trip."""
     if driver.driver_connection.is_closed():
         raise DisconnectionError
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Faults that pass by themselves become Unavailable."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise Unavailable("all database connections are in use") from error
-    except _FAULTS as error:
-        if passes(error):
-            raise unavailable(error) from error
-        raise

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from domain.errors import Unavailable
+from domain.errors import Unavailable, Undone
 
 DRIVER_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """All that asyncpg raises."""
@@ -27,6 +27,14 @@ _PASSING = {
     "57P05",  # idle for too long
 }
 
+_UNDOING = {
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+    "57P01",  # administrator shuts down, or ended this connection
+    "57P02",  # crash of another session
+}
+"""What ends a transaction and may go well at once. Time-outs do not: to try again would double the wait."""
+
 
 def cause_of(error: BaseException) -> BaseException:
     """asyncpg's error, out of SQLAlchemy's wrapping (recognised by its shape: importing SQLAlchemy is slow)."""
@@ -48,10 +56,39 @@ def passes(error: BaseException) -> bool:
 
 def unavailable(error: BaseException) -> Unavailable:
     """What callers are told; the cause stays with the exception, for the log."""
+    return Unavailable(_told(cause_of(error)))
+
+
+def interrupted(error: BaseException) -> Unavailable:
+    """The same where a transaction was under way: Undone if it was ended by what may go well the next time, for
+    PostgreSQL stores nothing until COMMIT is sent."""
     cause = cause_of(error)
+    return Undone(_told(cause)) if _undoes(cause) else Unavailable(_told(cause))
+
+
+def unconfirmed(error: Undone) -> Unavailable:
+    """The same for a COMMIT: unless PostgreSQL says that it refused, nobody knows, and it must not be repeated."""
+    if state_of(error.__cause__ or error) in {"40001", "40P01"}:
+        return error
+    return Unavailable("the database did not confirm; whether anything was stored is not known")
+
+
+def timed_out(error: BaseException) -> bool:
+    """Whether it is that the database did not answer in time (it said nothing itself)."""
+    cause = error.__cause__ if isinstance(error, Unavailable) else error
+    return cause is not None and isinstance(cause_of(cause), TimeoutError)
+
+
+def _told(cause: BaseException) -> str:
+    can = "cannot answer now" if isinstance(cause, asyncpg.PostgresError) else "does not answer"
+    return f"the database {can} ({type(cause).__name__})"
+
+
+def _undoes(cause: BaseException) -> bool:
     if isinstance(cause, asyncpg.PostgresError):
-        return Unavailable(f"the database cannot answer now ({type(cause).__name__})")
-    return Unavailable(f"the database does not answer ({type(cause).__name__})")
+        state = cause.sqlstate or ""
+        return state in _UNDOING or state[:2] == "08"
+    return not isinstance(cause, TimeoutError)
 
 
 def violated(error: BaseException) -> str | None:

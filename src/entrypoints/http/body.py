@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.exceptions import ClientException
+from litestar.exceptions import ClientException, InternalServerException
 
 from domain.errors import FieldError, Invalid
 from entrypoints.http.problems import HttpProblem
@@ -19,6 +19,13 @@ _MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
 
 class StrictRequest(Request[Any, Any, Any]):
     """Decodes JSON strictly into what the handler declares (Litestar's own conversion takes `"5"` for a number)."""
+
+    async def body(self) -> bytes:
+        """All of it; raises HttpProblem (400) where the caller hung up before its end, which is no fault of ours."""
+        try:
+            return await super().body()
+        except InternalServerException:
+            raise HttpProblem(400, "body_incomplete", "the body ended before it was complete") from None
 
     async def json(self) -> Any:
         """The decoded body; raises Invalid (422) where it does not fit, HttpProblem (400, 415) where it is no JSON."""

@@ -25,11 +25,14 @@ from application.sessions import Authenticate
 from domain.policies import Actor, Origin
 from entrypoints.http.actor import bearer, header
 from entrypoints.http.body import StrictRequest
+from entrypoints.http.options import answer_options
 from entrypoints.http.parameters import refuse_unknown
 
 type AnyRequest = Request[Any, Any, Any]
 type Argument = Callable[[AnyRequest], Awaitable[Any]]
 
+_BEFORE = (None, refuse_unknown, answer_options)
+"""What comes before a handler and has nothing to say to what the lane takes: no query, no OPTIONS."""
 _JSON = "application/json"
 _PLAIN_HOST = re.compile(rb"[0-9A-Za-z.:_\[\]-]*")  # any other is the framework's to judge
 
@@ -95,7 +98,7 @@ def _check(handler: HTTPRouteHandler) -> None:
         handler.resolve_after_response(),
         handler.cache,
         handler.has_sync_callable,
-        getattr(handler.resolve_before_request(), "func", refuse_unknown) is not refuse_unknown,
+        getattr(handler.resolve_before_request(), "func", None) not in _BEFORE,
     )
     if any(more):
         raise ImproperlyConfiguredException(f"{handler.handler_name} needs the framework, and so cannot be hot")
