@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from adapters.postgres.embedded import EmbeddedPostgres
+from adapters.postgres.migrate import head
 from contracts.postgres_cluster import start_cluster
 from journeys.server_process import (
     ADMIN,
@@ -186,7 +187,7 @@ def test_a_database_of_a_newer_hexward_is_refused_and_left_alone(place):
     server.stop()
     asyncio.run(in_database(place, "UPDATE hexward.alembic_version SET version_num = '9999'"))
     assert "9999" in refusal(place, {})
-    asyncio.run(in_database(place, "UPDATE hexward.alembic_version SET version_num = '0001'"))
+    asyncio.run(in_database(place, f"UPDATE hexward.alembic_version SET version_num = '{head()}'"))
     server = start(place)
     try:
         server.wait_until_ready()

@@ -24,4 +24,6 @@ class PostgresSchema:
         except Unavailable:
             return "the schema is missing or cannot be read"
         found = rows[0]["version_num"] if rows else "none"
-        return None if found == head() else f"the schema is at revision {found}, this code needs {head()}"
+        if rows and found >= head():  # a newer one only adds to ours: this server goes on while others are upgraded
+            return None
+        return f"the schema is at revision {found}, this code needs {head()}"

@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import os
 import random
 import re
 import time
@@ -200,4 +201,8 @@ class Exchange:
 
 def _random_hex(bits: int) -> str:
     """No secret, so it need not come from the system, which is slow to ask."""
-    return f"{random.getrandbits(bits):0{bits // 4}x}"
+    return f"{_chance.getrandbits(bits):0{bits // 4}x}"
+
+
+_chance = random.Random()  # noqa: S311  # see above; of our own, for others may seed the shared one
+os.register_at_fork(after_in_child=_chance.seed)  # or all workers would make the same ids
