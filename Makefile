@@ -13,8 +13,8 @@ READY := .venv/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
 	--no-emit-find-links --python-version 3.12
 
-# Tests of one file share their fixtures, so a file stays on one worker.
-PARALLEL ?= -n logical --maxprocesses 4 --dist loadscope
+# Tests of one file share their fixtures, so a file stays on one worker. Many of them wait, hence one more than processors.
+PARALLEL ?= -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 4 --dist loadscope
 FAST := -m "not postgres and not server and not slow" tests/rules tests/use_cases tests/contracts
 
 help: ## List the targets

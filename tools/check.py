@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent  # not resolved: the link inside .venv is what makes it the environment's
 
-COVERAGE = "--cov --cov-report=term:skip-covered"
+COVERAGE = "-m 'not long' --cov --cov-report=term:skip-covered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ STEPS = (
     Step("links of the documentation", (sys.executable, "tools/check_links.py")),
     Step("guards fit the code", (sys.executable, "tools/guards.py", "--fit")),
     Step("tests, with coverage", ("make", "--no-print-directory", "test", f"ARGS={COVERAGE}")),
+    Step("long tests", ("make", "--no-print-directory", "test", "ARGS=-m long")),
 )
 
 

@@ -37,7 +37,7 @@ from adapters.postgres.embedded import (
 from adapters.postgres.embedded_programs import copy_programs
 from domain.errors import StartRefused
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.long]
 
 SOURCES = Path(embedded_folder.__file__).parents[2]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as several users")

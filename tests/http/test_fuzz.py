@@ -19,6 +19,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from builders import SettableClock
 from http_world import ADMIN, PASSWORD, a_world
 
+pytestmark = pytest.mark.long
+
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 EXAMPLES = 400 if LONG else 4
 """Of each operation, beside some thousand that cover every constraint of the document."""
@@ -118,7 +120,10 @@ def accepted_or_refused_by_a_rule(context, answer, case):
     try:
         positive_data_acceptance(context, answer, case)
     except RejectedPositiveData:
-        fields = msgspec.json.decode(answer.content).get("errors", []) if answer.status_code == 422 else []
+        problem = msgspec.json.decode(answer.content) if answer.status_code == 422 else {}
+        if problem.get("code") == "idempotency_key_reused":  # the fuzzer has few keys, and many requests
+            return
+        fields = problem.get("errors", [])
         if not fields or not {f["code"] for f in fields} <= BEYOND_A_SCHEMA.keys():
             raise
 

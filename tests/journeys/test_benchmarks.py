@@ -11,7 +11,7 @@ from benchmarks.load import Script, available, request, wrk
 from benchmarks.prepare import people
 from benchmarks.report import BEGIN, END, put_into
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

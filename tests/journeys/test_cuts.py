@@ -18,7 +18,7 @@ from adapters.postgres.embedded import EmbeddedPostgres
 from journeys.server_process import ADMIN, PASSWORD, Server, a_server
 from journeys.wire import cut, request
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow, pytest.mark.long]
 
 CUTS = 10_000 if os.environ.get("SOAK") else 750
 """With one worker, and as many again with two."""

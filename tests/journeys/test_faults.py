@@ -18,7 +18,7 @@ import pytest
 from contracts.postgres_cluster import PostgresCluster, start_cluster
 from journeys.server_process import ADMIN, Server, a_place, start
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow, pytest.mark.long]
 
 SOAK = bool(os.environ.get("SOAK"))
 FROZEN = 30.0 if SOAK else 8.0

@@ -15,6 +15,8 @@ import pytest
 from adapters.postgres.embedded import OWNER_ROLE, EmbeddedPostgres
 from journeys.server_process import Server, a_place, environment, free_port, gone
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "how-to" / "write-an-adapter.md"
 RESULT = ROOT / "examples" / "scrypt-hasher"

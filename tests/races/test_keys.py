@@ -9,7 +9,7 @@ from domain.keys import ROTATE_AFTER, KeyState, KeyUse, active
 from races.conftest import codes
 from use_cases.service import ROOT
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again"), pytest.mark.long]
 
 
 async def keys_of(pair, use):

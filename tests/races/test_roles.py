@@ -6,7 +6,7 @@ from application.roles import ChangeRole, DefineRole, GrantRole, RemoveRole, Rev
 from domain.roles import MAX_GLOBAL_GRANTS
 from races.conftest import codes
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again"), pytest.mark.long]
 
 ZOE = "zoë@example.org"
 RULES = "SELECT rules_version FROM hexward.installation"

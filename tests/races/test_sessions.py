@@ -9,7 +9,7 @@ from domain.sessions import SESSIONS_PER_USER
 from races.conftest import codes
 from use_cases.service import ORIGIN
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again"), pytest.mark.long]
 
 ZOE = "zoë@example.org"
 ORPHANS = """

@@ -11,7 +11,7 @@ from domain.errors import Unavailable
 from races.conftest import codes
 from use_cases.service import ORIGIN, ROOT
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.long]
 
 # Counts how often it was reached, whatever is rolled back, and fails so often.
 MISHAP = """

@@ -18,7 +18,7 @@ from contracts.steps import at_once
 from http_world import PASSWORD
 from races.conftest import codes
 
-pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again")]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.usefixtures("again"), pytest.mark.long]
 
 ZOE = "zoë@example.org"
 

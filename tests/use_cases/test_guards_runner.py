@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow  # each runs pytest several times
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # each runs pytest several times
 
 RUNNER = Path(__file__).parents[2] / "tools" / "guards.py"
 
