@@ -16,6 +16,7 @@ from domain.policies import Actor
 from entrypoints.http.problems import HttpProblem
 
 HEADER = "Idempotency-Key"
+_FIELD = HEADER.lower().encode()
 REPLAYED = "Idempotency-Replayed"
 PARAMETER: Mapping[str, Any] = {
     "name": HEADER,
@@ -71,11 +72,11 @@ class IdempotencyKeys(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Serve one exchange."""
-        request: Request[Any, Any, Any] = scope["litestar_app"].request_class(scope, receive)
-        keys = request.headers.getall(HEADER, [])
-        if not keys or not honoured(request.method, scope["path_template"]):
+        keys = [value.decode("latin-1") for name, value in scope["headers"] if name == _FIELD]
+        if not keys or not honoured(scope["method"], scope["path_template"]):  # type: ignore[typeddict-item]  # only HTTP comes here
             await next_app(scope, receive, send)
             return
+        request: Request[Any, Any, Any] = scope["litestar_app"].request_class(scope, receive)
         if len(keys) > 1:
             raise HttpProblem(400, "idempotency_key_malformed", "send one Idempotency-Key")
         actor = await request.state.dishka_container.get(Actor)  # raises NotAuthenticated, as the handler would
