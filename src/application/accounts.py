@@ -6,8 +6,8 @@ from typing import NewType
 
 from application.audit import Trail
 from application.keys import KeyRing
-from application.sessions import Floor, Tries, Turn
-from application.turns import Turns
+from application.sessions import Floor
+from application.turns import Tries, Turn, Turns
 from application.users import NewUser, PasswordRule
 from domain.accounts import Registration
 from domain.audit import Action, Outcome

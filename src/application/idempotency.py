@@ -84,8 +84,8 @@ class Attempt:
                 self._held = begun
                 await self._claim()
             yield
-        except BaseException:
-            await self._let_go(*sys.exc_info())
+        except BaseException:  # cancellation, too, must leave no transaction open
+            await self.let_go(*sys.exc_info())
             raise
 
     async def conclude(self, answer: bytes | None) -> None:
@@ -97,10 +97,10 @@ class Attempt:
                 sealed = self._sealer.seal(answer, CONTEXT)
                 now = self._clock.now()
                 await self._answers.add(Answered(self._id, self._fingerprint, sealed, now + KEPT), now)
-        except BaseException:
-            await self._let_go(*sys.exc_info())
+        except BaseException:  # cancellation, too, must leave no transaction open
+            await self.let_go(*sys.exc_info())
             raise
-        await self._let_go(None, None, None)
+        await self.let_go(None, None, None)
 
     async def _claim(self) -> None:
         found = await self._answers.claim(self._id, self._clock.now())
@@ -108,7 +108,8 @@ class Attempt:
             found.require_same(self._fingerprint)
             raise AnsweredBefore(self._sealer.open(found.sealed, CONTEXT))
 
-    async def _let_go(self, *error: object) -> None:
+    async def let_go(self, *error: object) -> None:
+        """End the transaction if it is open: by the error that is given, or by a commit."""
         held, self._held = self._held, None
         if held is not None:
             await held.__aexit__(*error)  # type: ignore[arg-type]  # what sys.exc_info() gives
@@ -142,11 +143,11 @@ class Idempotency:
         token = _under_way.set(attempt)
         try:
             yield attempt
-        except BaseException:
-            await attempt._let_go(*sys.exc_info())
+        except BaseException:  # cancellation, too, must leave no transaction open
+            await attempt.let_go(*sys.exc_info())
             raise
         else:
-            await attempt._let_go(_Unanswered, _Unanswered(), None)
+            await attempt.let_go(_Unanswered, _Unanswered(), None)
         finally:
             _under_way.reset(token)
 

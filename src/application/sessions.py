@@ -1,10 +1,7 @@
 """Sign-in, refresh, sign-out: the ways a token is made and unmade."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NewType
 from uuid import UUID
 
@@ -12,10 +9,11 @@ from application.audit import Trail
 from application.authority import LiveAuthority
 from application.keys import KeyRing
 from application.repetition import safe_to_repeat
+from application.turns import Tries, Turn, Turns
 from domain.audit import Action, Outcome
 from domain.clients import FIRST_PARTY, Client
-from domain.credentials import PASSWORD_MAX, Failures, PasswordCredential
-from domain.errors import Forbidden, InvalidGrant, NotAuthenticated, TooManyAttempts, Unavailable
+from domain.credentials import PASSWORD_MAX, PasswordCredential
+from domain.errors import Forbidden, InvalidGrant, NotAuthenticated, Unavailable
 from domain.policies import Actor, Facts, Origin
 from domain.ports import (
     AccessTokens,
@@ -149,41 +147,6 @@ class Floor:
         self._slowest = max(self._slowest, spent)
 
 
-type Turn = tuple[Failures, datetime]
-"""A try that was due: the failures it saw, and when it was claimed."""
-
-TRIES_AT_ONCE = 16
-
-
-class Tries:
-    """Comparisons under way in this worker, by account name: what comes at once cannot yet count each other's
-    failures, so there is a bound to how many that may be."""
-
-    def __init__(self) -> None:
-        self._under_way: Counter[bytes] = Counter()
-
-    @contextmanager
-    def one_of(self, key: bytes) -> Iterator[None]:
-        """Be one of them; raises TooManyAttempts where there are enough."""
-        if self._under_way[key] >= TRIES_AT_ONCE:
-            raise too_many(timedelta(0))
-        self._under_way[key] += 1
-        try:
-            yield
-        finally:
-            self._under_way[key] -= 1
-            if not self._under_way[key]:
-                del self._under_way[key]
-
-
-def too_many(wait: timedelta) -> TooManyAttempts:
-    """The refusal of a try that comes too early; `wait` is rounded up to whole seconds, at least one."""
-    return TooManyAttempts(
-        "too many sign-ins for this account at the moment; wait before the next try",
-        retry_after=int(wait.total_seconds()) + 1,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class SignIn:
     """Password sign-in of a person, acting as the built-in first-party client."""
@@ -203,6 +166,7 @@ class SignIn:
     transaction: Transaction
     floor: Floor
     tries: Tries
+    turns: Turns
     enabled: FirstPartySignIn
 
     async def __call__(self, identifier: str, password: str, origin: Origin) -> TokenSet:
@@ -231,7 +195,7 @@ class SignIn:
         try:
             fresh_hash, waited = await self._compare(user, stored, password)
         except Unavailable:
-            await self._give_back(key, turn)
+            await self.turns.give_back(key, turn)
             raise
         family = None
         if user is not None and stored is not None and fresh_hash is not None:
@@ -243,34 +207,10 @@ class SignIn:
     @safe_to_repeat
     async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None, Turn | None]:
         async with self.transaction():
-            turn = await self._require_turn(key)
+            turn = await self.turns.take(key)
             user = await self.users.by_login(identifier)
             stored = await self.credentials.password(user.id) if user else None
         return user, stored, turn
-
-    async def _require_turn(self, key: bytes) -> Turn | None:
-        """The turn this try has taken, None where none is needed yet.
-
-        Raises TooManyAttempts while guessing is slowed down, and for all but one of those that come at once.
-        """
-        now = self.clock.now()
-        failures = await self.failures.get(key)
-        if failures is None:
-            return None
-        if wait := failures.wait(now):
-            raise too_many(wait)
-        if not failures.slowed(now):
-            return None
-        if not await self.failures.claim(key, failures, now):
-            raise too_many(replace(failures, last_at=now).wait(now))
-        return failures, now
-
-    @safe_to_repeat
-    async def _give_back(self, key: bytes, turn: Turn | None) -> None:
-        """A try that was shed compared nothing, so it must not cost its turn."""
-        if turn is not None:
-            async with self.transaction():
-                await self.failures.give_back(key, *turn)
 
     async def _compare(
         self, user: User | None, stored: PasswordCredential | None, password: str

@@ -12,13 +12,13 @@ from application.sessions import (
     FLOOR,
     FLOOR_WINDOW,
     LONGEST_FLOOR,
-    TRIES_AT_ONCE,
     Authenticate,
     Floor,
     RefreshSession,
     SignIn,
     SignOut,
 )
+from application.turns import TRIES_AT_ONCE
 from application.users import DeleteUser, SetPassword, SuspendUser
 from builders import DAY, SECOND, SettableClock, a_family, a_session, a_user, an_event
 from contracts.steps import at_once, beside, finished, waits, within

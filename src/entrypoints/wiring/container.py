@@ -58,9 +58,8 @@ from application.sessions import (
     RefreshSession,
     SignIn,
     SignOut,
-    Tries,
 )
-from application.turns import Turns
+from application.turns import Tries, Turns
 from application.users import (
     AccountChange,
     CreateUser,
