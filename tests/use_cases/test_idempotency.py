@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from application.idempotency import AnsweredBefore, Idempotency
-from application.users import CreateUser, NewUser
+from application.users import CreateUser, NewUser, ShowUser
 from domain.audit import Action
 from domain.errors import Conflict, Invalid
 from use_cases.service import ROOT
@@ -84,6 +84,18 @@ async def test_an_answer_that_nobody_gave_leaves_nothing(anywhere):
     async with idempotency(await anywhere.operator(), "POST /users", "key", b"zoe"):
         await create(await anywhere.operator(), ZOE)
     assert await emails(anywhere) == [ROOT]
+
+
+async def test_an_attempt_reads_what_it_has_written(anywhere):
+    idempotency, create, show = [await anywhere.get(kind) for kind in (Idempotency, CreateUser, ShowUser)]
+    operator = await anywhere.operator()
+    async with idempotency(operator, "POST /users", "key", b"zoe") as under_way:
+        await show(operator, anywhere.root)  # reading alone begins nothing
+        assert not under_way.begun
+        made = await create(operator, ZOE)
+        assert (await show(operator, made.user.id)).user.email == ZOE.email
+        await under_way.conclude(b"created")
+    assert await emails(anywhere) == [ROOT, ZOE.email]
 
 
 async def test_a_use_case_that_refuses_leaves_nothing_and_the_key_free(anywhere):

@@ -171,7 +171,7 @@ class Database:
             with self._told():
                 if cast(QueuePool, self._engine.pool).checkedin() > 0:
                     return await greenlet_spawn(self._engine.pool.connect)
-        except BaseException:
+        except BaseException:  # cancelled as well: a place that is not given back is lost for good
             self._places.give_back()
             raise
         return await self._connect_to_the_end()
@@ -190,7 +190,7 @@ class Database:
     async def _open(self) -> PoolProxiedConnection:
         try:
             return await greenlet_spawn(self._engine.pool.connect)
-        except BaseException:
+        except BaseException:  # cancelled as well: a place that is not given back is lost for good
             self._places.give_back()
             raise
 
