@@ -42,21 +42,29 @@ from entrypoints.settings import Settings
 
 BODY_MAX = 1_048_576
 log = logging.getLogger(__name__)
-API = (
-    SessionsController,
-    RegistrationController,
-    MeController,
-    OwnAccountController,
-    OwnSessionsController,
-    UsersController,
-    UserSessionsController,
-    UserRolesController,
-    RolesController,
-    PermissionsController,
-    GrantsController,
-    KeysController,
-    AuditController,
+API = DishkaRouter(
+    "/api/v1",
+    route_handlers=[
+        SessionsController,
+        RegistrationController,
+        MeController,
+        OwnAccountController,
+        OwnSessionsController,
+        UsersController,
+        UserSessionsController,
+        UserRolesController,
+        RolesController,
+        PermissionsController,
+        GrantsController,
+        KeysController,
+        AuditController,
+    ],
+    middleware=[Settled(), IdempotencyKeys()],
+    before_request=refuse_unknown,
 )
+PAGES = Router("/", route_handlers=[welcome, docs_page, openapi_document])
+BESIDE = DishkaRouter("/", route_handlers=[live, ready, health, jwks])
+"""Made once, for the container's router changes the controllers it is given; every application has its own copy."""
 
 
 def nobody(*_: object) -> None:
@@ -113,16 +121,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             await container.close()
 
     app = Litestar(
-        [
-            Router("/", route_handlers=[welcome, docs_page, openapi_document]),
-            DishkaRouter(
-                "/api/v1",
-                route_handlers=list(API),
-                middleware=[Settled(), IdempotencyKeys()],
-                before_request=refuse_unknown,
-            ),
-            DishkaRouter("/", route_handlers=[live, ready, health, jwks]),
-        ],
+        [PAGES, API, BESIDE],
         before_request=answer_options,
         exception_handlers={**HANDLERS, AnsweredBefore: answered_before},
         request_class=StrictRequest,

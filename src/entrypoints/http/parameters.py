@@ -1,6 +1,5 @@
 """Query parameters: what an operation does not know is refused, for a typo in `scope` would mean everywhere."""
 
-from functools import cache
 from typing import Any
 
 from litestar import Request, Response
@@ -31,7 +30,6 @@ def refuse_unknown(request: Request[Any, Any, Any]) -> Response[None] | None:
     return None
 
 
-@cache
 def _known(handler: BaseRouteHandler) -> dict[str, bool]:
     """The names of the parameters, and whether they are text."""
     declared = handler.parsed_fn_signature.parameters.items()
