@@ -29,7 +29,7 @@ def clock() -> SettableClock:
     params=[
         "memory",
         pytest.param("postgres18", marks=pytest.mark.postgres),
-        pytest.param("postgres15", marks=pytest.mark.postgres),
+        pytest.param("postgres15", marks=[pytest.mark.postgres, pytest.mark.long]),
     ]
 )
 async def adapter(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Any, Callable[[], ChangeFeed]]]:

@@ -143,13 +143,8 @@ class Maintain:
     async def _begin(self) -> bool:
         """Whether the round is this server's. Others leave it alone for a while, also if this one is gone by then."""
         async with self.transaction():
-            if not await self.upkeep.claim():
-                return False
             upkept, now = await self.upkeep.read(), self.clock.now()
-            if not upkept.due(now):
-                return False
-            await self.upkeep.save(replace(upkept, next_at=now + LEASE))
-            return True
+            return upkept.due(now) and await self.upkeep.advance(upkept, replace(upkept, next_at=now + LEASE))
 
 
 def in_words(removed: Mapping[str, int]) -> str:

@@ -397,6 +397,9 @@ class Upkeep(Protocol):
     async def save(self, upkept: Upkept) -> None:
         """Remember that, for all servers."""
 
+    async def advance(self, seen: Upkept, upkept: Upkept) -> bool:
+        """Remember `upkept` if it has come just as far as `seen`; whether it had. Of all that try at once, one does."""
+
 
 class Schema(Protocol):
     """Whether the storage has the shape this code expects."""

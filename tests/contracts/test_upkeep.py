@@ -1,11 +1,12 @@
 """Upkeep: what is due goes, oldest first and a little at a time; what is not due stays; nobody is waited for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
-from contracts.steps import Mishap, beside, failing, finished, waits, within
+from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
 from domain.credentials import FREE_FAILURES
 from domain.idempotency import Answered
 from domain.sessions import EndReason
@@ -61,6 +62,25 @@ async def test_how_far_it_has_come_is_remembered(store):
     with pytest.raises(Mishap):
         await failing(store, store.upkeep.save(Upkept()))
     assert (await within(store, store.upkeep.read())).next_at == NOW + DAY
+
+
+async def test_of_all_that_advance_what_they_saw_one_does(store):
+    seen = Upkept(NOW, NOW - SECOND, backlog=True)
+    for before in (Upkept(), seen):
+        tries = [Upkept(NOW + n * SECOND, before.finished_at) for n in range(1, 9)]
+        await within(store, store.upkeep.save(before))
+        advanced = await at_once(*(within(store, store.upkeep.advance(before, upkept)) for upkept in tries))
+        assert [upkept for upkept, done in zip(tries, advanced, strict=True) if done] == [
+            await within(store, store.upkeep.read())
+        ]
+
+
+@pytest.mark.parametrize("changed", [{"next_at": None}, {"finished_at": NOW}, {"backlog": False}])
+async def test_what_has_gone_on_since_it_was_seen_is_not_advanced(store, changed):
+    now = Upkept(NOW, NOW - SECOND, backlog=True)
+    await within(store, store.upkeep.save(now))
+    assert not await within(store, store.upkeep.advance(replace(now, **changed), Upkept()))
+    assert await within(store, store.upkeep.read()) == now
 
 
 @pytest.mark.parametrize("kind", Leftover)

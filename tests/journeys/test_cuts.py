@@ -45,7 +45,7 @@ class Person:
 
 @dataclass
 class World:
-    """A server, its people, and what is tried on it."""
+    """A server, its people, what is tried on it, and how many seconds each kind of it last took to be answered."""
 
     server: Server
     owner: str
@@ -56,6 +56,7 @@ class World:
     chance: random.Random
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     done: Counter[str] = field(default_factory=Counter)
+    pace: dict[str, float] = field(default_factory=dict)
 
     def client(self) -> httpx.AsyncClient:
         """For whoever does not hang up."""
@@ -95,7 +96,7 @@ class World:
         if self.chance.random() < 0.12 and await self.cut_a_refresh():
             return
         name, sent, wanted = self.any_request()
-        answer = await self._cut(sent)
+        answer = await self._cut(name, sent)
         self.done[name] += 1
         if answer is None:
             return
@@ -116,7 +117,7 @@ class World:
             return False
         person.used = time.monotonic()
         body = {"refresh_token": person.refresh}
-        answer = await self._cut(request("POST", "/api/v1/auth/refresh", body=body))
+        answer = await self._cut("refresh", request("POST", "/api/v1/auth/refresh", body=body))
         async with self.client() as client:
             again = await client.post("/api/v1/auth/refresh", json=body)
         assert again.status_code == 200, again.text
@@ -127,12 +128,17 @@ class World:
         self.done["refresh"] += 1
         return True
 
-    async def _cut(self, sent: bytes) -> Any:
-        """Most are cut after a moment, some in the middle of being sent, and a few hear the answer out."""
+    async def _cut(self, name: str, sent: bytes) -> Any:
+        """Most are cut before or a little after their answer is due, some while they are sent; a few hear it out."""
         kind = self.chance.random()
         bits = sent[: self.chance.randrange(len(sent))] if kind < 0.25 else sent
-        seconds = 20.0 if kind > 0.95 else self.chance.random() * 0.03
-        return await cut(self.server.port, bits, seconds, reset=self.chance.random() < 0.5)
+        heard_out = kind > 0.95
+        seconds = 20.0 if heard_out else self.chance.random() * 1.5 * self.pace.get(name, 0.02)
+        began = time.monotonic()
+        answer = await cut(self.server.port, bits, seconds, reset=self.chance.random() < 0.5)
+        if heard_out:
+            self.pace[name] = time.monotonic() - began
+        return answer
 
     async def live_on(self, person: Person, over: asyncio.Event) -> None:
         """Somebody who does not hang up, and must get their own answers and no fault."""

@@ -51,6 +51,12 @@ class MemoryUpkeep:
     async def save(self, upkept: Upkept) -> None:
         self.tables.upkeep.put(ONLY, upkept)
 
+    async def advance(self, seen: Upkept, upkept: Upkept) -> bool:
+        as_seen = await self.read() == seen
+        if as_seen:
+            await self.save(upkept)
+        return as_seen
+
 
 def _over_at(session: Session) -> datetime:
     return min(session.ended_at or session.expires_at, session.expires_at)

@@ -4,7 +4,7 @@ One more table is one more line in `_REMOVE`, and an index on the time that its 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     Select,
+    and_,
     any_,
     bindparam,
     delete,
@@ -113,5 +114,9 @@ class PostgresUpkeep:
         return Upkept(row["next_at"], row["finished_at"], row["backlog"])
 
     async def save(self, upkept: Upkept) -> None:
-        values = {"next_at": upkept.next_at, "finished_at": upkept.finished_at, "backlog": upkept.backlog}
-        await self.database.execute(update(upkeep).values(values))
+        await self.database.execute(update(upkeep).values(asdict(upkept)))
+
+    async def advance(self, seen: Upkept, upkept: Upkept) -> bool:
+        as_seen = and_(*(upkeep.c[name].is_not_distinct_from(value) for name, value in asdict(seen).items()))
+        changed = await self.database.execute(update(upkeep).where(as_seen).values(asdict(upkept)))
+        return changed.rowcount == 1
