@@ -70,7 +70,7 @@ def costs(requests: int, server: Server, meter: Meter) -> dict[str, object]:
 def a_server_to_measure(more: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server as it is delivered, that neither logs every request nor counts them against a limit."""
     settings = {"HEXWARD_LOG_LEVEL": "warning", "HEXWARD_RATE_LIMITS": "off", **(more or {})}
-    with a_place() as data_dir:
+    with a_place(on_disk=True) as data_dir:
         server = start(data_dir, settings)
         try:
             server.wait_until_ready(PATIENCE_SECONDS)

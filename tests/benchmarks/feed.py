@@ -17,7 +17,7 @@ TRIALS = 60
 async def run(bench: Bench) -> None:
     """Print the spread, in peace and right after the feed's connections were killed."""
     with ExitStack() as stack:
-        first = stack.enter_context(a_server())
+        first = stack.enter_context(a_server(on_disk=True))
         cluster = EmbeddedPostgres(first.data_dir).attach()
         if cluster is None:
             raise RuntimeError("the server's database is not there")

@@ -56,7 +56,7 @@ async def run(bench: Bench) -> None:
     _row(bench, "reference: an empty Python process", bare)
     rounds = []
     for _ in range(TIMES):
-        with a_place() as data_dir:
+        with a_place(on_disk=True) as data_dir:
             rounds.append(_round(data_dir))
     names = (
         "first answer, from nothing",

@@ -51,7 +51,7 @@ type Felt = dict[str, list[tuple[float, float]]]
 
 async def run(bench: Bench) -> None:
     """Print latencies, and their ratios. Only those within one run compare: the machine may have been busy before."""
-    with a_server() as server:
+    with a_server(on_disk=True) as server:
         with server.client() as client:
             body = {"email": READER, "password": PASSWORD}
             client.post("/api/v1/users", headers=server.login(client), json=body).raise_for_status()

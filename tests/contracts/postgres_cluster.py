@@ -8,10 +8,8 @@ import asyncio
 import atexit
 import itertools
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +22,11 @@ import psutil
 import pytest
 
 from adapters.postgres import migrate
-from adapters.postgres.embedded import database_account, packaged_programs, private_place, runnable_programs
+from adapters.postgres.embedded import database_account, packaged_programs, runnable_programs
 from adapters.postgres.embedded_host import Account, private_folder, remove_tree
 from adapters.postgres.urls import connect
 from adapters.processes import spawn
+from places import a_quick_place
 
 VERSIONS = (18, 15)
 OWNER, SERVICE = "test_owner", "test_service"
@@ -43,7 +42,7 @@ class PostgresCluster:
     def __init__(self, version: int) -> None:
         account = database_account()
         self.programs = _programs(version, account)
-        self._place = _place()
+        self._place = a_quick_place("tests")
         try:
             self._account = account
             self._initialise(account)
@@ -179,16 +178,6 @@ def _programs(version: int, account: Account) -> Path:
     if os.environ.get("CI"):
         pytest.fail(complaint)
     pytest.skip(complaint)
-
-
-def _place() -> Path:
-    """In memory if there is room: copying a database then takes 10 ms, and on a busy disk 300."""
-    memory = Path("/dev/shm")  # noqa: S108  # a fresh folder with a random name, as private as any
-    if memory.is_dir() and shutil.disk_usage(memory).free > 1 << 30:
-        place = Path(tempfile.mkdtemp(prefix="hexward-tests-", dir=memory))
-        place.chmod(0o711)
-        return place
-    return private_place("tests")
 
 
 def _version_of(program: Path) -> str:

@@ -31,11 +31,11 @@ from adapters.postgres.embedded import (
     database_account,
     default_data_dir,
     packaged_programs,
-    private_place,
     runnable_programs,
 )
 from adapters.postgres.embedded_programs import copy_programs
 from domain.errors import StartRefused
+from places import a_quick_place
 
 pytestmark = [pytest.mark.postgres, pytest.mark.long]
 
@@ -46,7 +46,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder of this test's own, which the database's user may pass through."""
-    folder = private_place("tests")
+    folder = a_quick_place("tests")
     yield folder
     shutil.rmtree(folder)
 
@@ -54,7 +54,7 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def finished() -> Iterator[Path]:
     """A data folder whose cluster has been created and stopped; to be copied, not used."""
-    folder = private_place("tests")
+    folder = a_quick_place("tests")
     postgres = EmbeddedPostgres(folder / "data")
     postgres.start()
     postgres.stop()

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from adapters.postgres.embedded import private_place
+from places import a_quick_place
 
 ADMIN = "root@example.org"
 PASSWORD = "a long enough pass phrase"
@@ -147,9 +148,9 @@ def start(data_dir: Path, settings: Mapping[str, str] | None = None, *options: s
 
 
 @contextmanager
-def a_place() -> Iterator[Path]:
-    """A folder for a data folder, gone afterwards."""
-    place = private_place("journey")
+def a_place(*, on_disk: bool = False) -> Iterator[Path]:
+    """A folder for a data folder, gone afterwards; on disk where it matters how long writing takes."""
+    place = private_place("journey") if on_disk else a_quick_place("journey")
     try:
         yield place / "data"
     finally:
@@ -157,9 +158,9 @@ def a_place() -> Iterator[Path]:
 
 
 @contextmanager
-def a_server(settings: Mapping[str, str] | None = None, *options: str) -> Iterator[Server]:
+def a_server(settings: Mapping[str, str] | None = None, *options: str, on_disk: bool = False) -> Iterator[Server]:
     """A server that answers, stopped at the end."""
-    with a_place() as data_dir:
+    with a_place(on_disk=on_disk) as data_dir:
         server = start(data_dir, settings, *options)
         try:
             server.wait_until_ready()
