@@ -50,6 +50,11 @@ class Joining:
             return self.transaction.reading()
         return attempt.part(self.transaction)
 
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """By itself, or as a part of the attempt."""
+        attempt = _attempt()
+        return self.transaction.alone() if attempt is None else attempt.part(self.transaction)
+
 
 def _attempt() -> "Attempt | None":
     """The attempt that this task is at; a job that it started is no part of it."""

@@ -330,40 +330,45 @@ class RefreshSession:
         now = self.clock.now()
         rules = await self.issue.ready(now)
         token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
-        async with self.transaction():
-            outcome = await self._exchange(token, origin, now)
-        if isinstance(outcome, str):  # raised after the commit: a replay must stay revoked
+        async with self.transaction.alone():  # as each statement sees what is committed, one around both adds nothing
+            found = await self.families.standing(token.family_id)
+            if found is None or found.family.epoch != self.ring.epoch:
+                raise InvalidGrant(REFUSED_REFRESH)
+            family, session, client, facts = found.family, found.session, found.client, found.facts
+            refusal = exit_refusal(facts.status, session, client, now, family.rotated_at)
+            moved = await self._advance(family, token, origin, now) if refusal is None else None
+        if moved is None:
+            async with self.transaction():
+                moved = await self._settle(family, token, origin, now, refusal)
+        if moved is None:  # raised after the commit: a replay must stay revoked
             raise InvalidGrant(REFUSED_REFRESH)
-        return self.issue(*outcome, rules, self.clock.now())
+        return self.issue(moved, session, client, facts, rules, self.clock.now())
 
-    async def _exchange(
-        self, token: RefreshToken, origin: Origin, now: datetime
-    ) -> tuple[Family, Session, Client, Facts] | str:
-        found = await self.families.standing(token.family_id)
-        if found is None or found.family.epoch != self.ring.epoch:
-            return "family_unknown"
-        family, session, client, facts = found.family, found.session, found.client, found.facts
-        refusal = exit_refusal(facts.status, session, client, now, family.rotated_at)
-        if refusal is None:
-            moved = await self._advance(family, token, origin, now)
-            if isinstance(moved, Family):
-                return moved, session, client, facts
-            refusal = moved
-        await self._record(family, Action.REFRESH_REFUSED, Outcome.REFUSED, refusal, origin)
-        return refusal
-
-    async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | str:
+    async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | None:
+        """The one that comes first."""
         key_id = self.ring.active_refresh_key(now)
         event = self.trail.event(origin, Action.REFRESHED, f"user:{family.user_id}", f"session:{family.session_id}")
-        moved = await self.families.advance(token.family_id, token.counter, key_id, now, event)
-        if moved is not None:
-            return moved
+        return await self.families.advance(token.family_id, token.counter, key_id, now, event)
+
+    async def _settle(
+        self, family: Family, token: RefreshToken, origin: Origin, now: datetime, refusal: str | None
+    ) -> Family | None:
+        """All others: the same successor within the grace, else None, with what that means stored."""
+        if refusal is None:
+            decided = await self._decide(token, now)
+            if isinstance(decided, Family):  # told apart in the trail: a thief may be quick, too
+                await self._record(decided, Action.REFRESHED, Outcome.SUCCESS, "repeated", origin)
+                return decided
+            refusal = decided
+        await self._record(family, Action.REFRESH_REFUSED, Outcome.REFUSED, refusal, origin)
+        return None
+
+    async def _decide(self, token: RefreshToken, now: datetime) -> Family | str:
         locked = await self.families.locked(token.family_id)
         if locked is None:
             return "family_unknown"
-        match rotate(locked, token.counter, key_id, now):
-            case Repeated(same):  # told apart in the trail: a thief may be quick, too
-                await self._record(same, Action.REFRESHED, Outcome.SUCCESS, "repeated", origin)
+        match rotate(locked, token.counter, self.ring.active_refresh_key(now), now):
+            case Repeated(same):
                 return same
             case Rotated():  # cannot be: `advance` says Rotated exactly when `rotate` does
                 raise Unavailable("the refresh was not decided; try again")

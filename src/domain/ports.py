@@ -68,6 +68,10 @@ class Transaction(Protocol):
         """For `find`, `facts`, `rules`, `all` and `read` that each stand alone, and are cheaper for it: every one sees
         what is committed when it begins. Whatever may write raises RuntimeError."""
 
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """As `reading`, and for a write that is a transaction of its own (`Families.advance`): stored when it returns,
+        and kept whatever happens then. Undone does not say that it was not: who repeats it finds what it did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
@@ -280,7 +284,7 @@ class Families(Protocol):
         self, id: FamilyId, presented: int, key_id: str, now: datetime, event: AuditEvent
     ) -> Family | None:
         """One conditional update that decides the race, with its audit event: exactly when `rotate` says Rotated.
-        The family moved on, or None (look again with `locked`)."""
+        The family moved on, or None (look again with `locked`). May stand alone."""
 
     async def locked(self, id: FamilyId) -> Family | None:
         """The family, held against other writers until the transaction ends."""

@@ -153,6 +153,14 @@ async def test_a_connection_that_dies_in_a_transaction_is_unavailable_and_stores
         assert await store.users.find(user.id) is None
 
 
+async def test_what_is_not_made_to_stand_alone_needs_a_transaction(database):
+    store, family = PostgresStore.on(database), a_family()
+    for write in (lambda: store.families.save(family), lambda: store.families.locked(family.id)):
+        with pytest.raises(RuntimeError, match="needs a transaction"):
+            async with database.alone():
+                await write()
+
+
 async def test_a_task_inside_a_transaction_neither_shares_nor_inherits_it(database):
     async with database.transaction():
         await database.execute(text("SELECT 1"))

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+from itertools import permutations
 
 import pytest
 
-from builders import NOW, a_grant, a_key, a_password, a_role, a_session, a_user, an_event
+from builders import KEY_ID, NOW, a_family, a_grant, a_key, a_password, a_role, a_session, a_user, an_event
 from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
 from domain.clients import FIRST_PARTY
 from domain.errors import Conflict
@@ -248,11 +249,27 @@ async def test_whoever_only_reads_cannot_write(store, write):
     assert await everything(store, user) == before
 
 
-async def test_reading_and_transactions_do_not_nest(store):
-    for outer, inner in (
-        (store.transaction, store.transaction.reading),
-        (store.transaction.reading, store.transaction),
-    ):
+async def test_a_write_that_stands_alone_is_stored_when_it_returns_and_kept(store):
+    session = a_session(user := a_user())
+    family = a_family(session)
+    await within(store, store.users.add(user), store.sessions.add(session), store.families.add(family))
+    moved = []
+
+    async def advance_and_fail():
+        async with store.transaction.alone():
+            assert (await store.families.standing(family.id)).family == family
+            moved.append(await store.families.advance(family.id, 0, KEY_ID, NOW, an_event()))
+            raise Mishap
+
+    with pytest.raises(Mishap):
+        await advance_and_fail()
+    assert moved[0].counter == 1
+    assert await within(store, store.families.find(family.id)) == moved[0]
+
+
+async def test_reading_writing_alone_and_transactions_do_not_nest(store):
+    transaction = store.transaction
+    for outer, inner in permutations([transaction, transaction.reading, transaction.alone], 2):
         async with outer():
             with pytest.raises(RuntimeError, match="do not nest"):
                 async with inner():

@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from application.idempotency import AnsweredBefore, Idempotency
+from application.sessions import RefreshSession
 from application.users import CreateUser, NewUser, ShowUser
 from domain.audit import Action
 from domain.errors import Conflict, Invalid
-from use_cases.service import ROOT
+from use_cases.service import ORIGIN, ROOT
 
 ZOE = NewUser("zoe@example.org")
 
@@ -84,6 +85,17 @@ async def test_an_answer_that_nobody_gave_leaves_nothing(anywhere):
     async with idempotency(await anywhere.operator(), "POST /users", "key", b"zoe"):
         await create(await anywhere.operator(), ZOE)
     assert await emails(anywhere) == [ROOT]
+
+
+async def test_what_else_stands_alone_is_a_part_of_the_attempt(anywhere):
+    """Ended without an answer, the attempt takes back a refresh, which by itself is kept whatever comes."""
+    idempotency, refresh = await anywhere.get(Idempotency), await anywhere.get(RefreshSession)
+    token = (await anywhere.sign_in(ROOT)).refresh_token
+    async with idempotency(await anywhere.operator(), "POST /refresh", "key", b"") as under_way:
+        await refresh(token, ORIGIN)
+        assert under_way.begun
+    events = [event.action for event in await anywhere.events()]
+    assert Action.REFRESHED not in events
 
 
 async def test_an_attempt_reads_what_it_has_written(anywhere):

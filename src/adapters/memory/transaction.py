@@ -62,6 +62,14 @@ class MemoryTransaction:
             finally:
                 self._reading = False
 
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self():
+            try:
+                yield
+            finally:
+                self._undo.clear()
+
     def require(self) -> None:
         """Raises RuntimeError unless the running task is inside the transaction."""
         if self._owner is None or self._owner is not asyncio.current_task():

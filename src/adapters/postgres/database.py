@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, cast
@@ -55,6 +56,14 @@ _BEGIN_TRIES = 3
 _TELL_AGAIN = 10.0  # seconds, between two log lines about callers that are shed
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _FAULTS = (DBAPIError, *DRIVER_FAULTS)
+
+
+class Mode(Enum):
+    """What stands around statements: one transaction for all; none, for they only read; or one for each."""
+
+    WHOLE = "whole"
+    READING = "reading"
+    ALONE = "alone"
 
 
 class Row(Protocol):
@@ -104,7 +113,7 @@ class Database:
         Raises RuntimeError when this task already is in one, Overloaded, Undone (nothing is stored, and the same work
         may be repeated at once), or Unavailable.
         """
-        return _Transaction(self)
+        return _Transaction(self, Mode.WHOLE)
 
     __call__ = transaction
 
@@ -113,7 +122,14 @@ class Database:
 
         Raises as `transaction` does, and RuntimeError for whatever would write.
         """
-        return _Transaction(self, reading=True)
+        return _Transaction(self, Mode.READING)
+
+    def alone(self) -> "_Transaction":
+        """As `reading`, also for hot statements that are made to be a transaction of their own.
+
+        Where such a statement raises Undone, it may have been stored all the same, which its repetition has to find.
+        """
+        return _Transaction(self, Mode.ALONE)
 
     @property
     def connection(self) -> AsyncConnection:
@@ -139,7 +155,7 @@ class Database:
     async def fetch(self, hot: "Hot", **values: Any) -> Sequence[Row]:
         """All rows of a hot statement. Raises IntegrityConstraintViolationError, Unavailable."""
         joined = self._joined()
-        if joined.reading and not hot.reads:
+        if joined.mode is not Mode.WHOLE and not (hot.reads or (joined.mode is Mode.ALONE and hot.alone)):
             raise RuntimeError("this statement may write, and so needs a transaction")
         sql, names, constants = hot.compiled
         values |= constants
@@ -233,9 +249,10 @@ class Hot:
     asyncpg takes lists, intervals and ids as they are, but JSON as text (and gives it decoded).
     """
 
-    def __init__(self, statement: ClauseElement) -> None:
-        """`statement` names its parameters with `bindparam`; a malformed one raises CompileError when it is used."""
-        self._statement = statement
+    def __init__(self, statement: ClauseElement, *, alone: bool = False) -> None:
+        """`statement` names its parameters with `bindparam`; a malformed one raises CompileError when it is used.
+        `alone`: it writes, may be a transaction of its own, and does nothing new when it is repeated."""
+        self._statement, self.alone = statement, alone
 
     @cached_property
     def compiled(self) -> tuple[str, Sequence[str], Mapping[str, Any]]:
@@ -302,14 +319,14 @@ class _Places:
 
 
 class _Transaction:
-    """One transaction, or one stretch of reading, on one connection, of one task."""
+    """One transaction, or one stretch without one, on one connection, of one task."""
 
-    __slots__ = ("_composing", "_database", "_lent", "driver", "reading", "task")
+    __slots__ = ("_composing", "_database", "_lent", "driver", "mode", "task")
 
-    def __init__(self, database: Database, *, reading: bool = False) -> None:
+    def __init__(self, database: Database, mode: "Mode") -> None:
         self._database = database
         self._composing: AsyncConnection | None = None
-        self.reading = reading
+        self.mode = mode
         self.task: asyncio.Task[Any] | None = None
 
     async def __aenter__(self) -> None:
@@ -331,7 +348,7 @@ class _Transaction:
     async def _begin(self) -> None:
         self._lent = await self._database._lend()
         self.driver = cast(Any, self._lent.driver_connection)
-        if self.reading:
+        if self.mode is not Mode.WHOLE:
             return
         try:
             with self._database._told():
@@ -349,7 +366,7 @@ class _Transaction:
         if error is not None:
             await self._abandon(error)
             return
-        if self.reading:
+        if self.mode is not Mode.WHOLE:
             await self._close()
             return
         try:
@@ -367,7 +384,7 @@ class _Transaction:
 
     def composing(self) -> AsyncConnection:
         """The connection for statements that SQLAlchemy composes; most transactions need none."""
-        if self.reading:
+        if self.mode is not Mode.WHOLE:
             raise RuntimeError("only hot statements may read outside a transaction")
         if self._composing is None:
             engine = self._database._engine

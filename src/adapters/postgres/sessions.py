@@ -105,7 +105,7 @@ _LOGGED = (
     )
     .cte("logged")
 )
-_ADVANCE = Hot(select(_MOVED).add_cte(_LOGGED))
+_ADVANCE = Hot(select(_MOVED).add_cte(_LOGGED), alone=True)
 
 
 @dataclass(frozen=True, slots=True)

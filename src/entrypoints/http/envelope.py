@@ -35,6 +35,7 @@ SECURITY_HEADERS = (
 _POLICY = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _UNLESS_SET = ((b"content-security-policy", _POLICY), (b"cache-control", b"no-store"))
 HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_OURS = frozenset(name for name, _ in (*SECURITY_HEADERS, HSTS, *_UNLESS_SET))
 
 log = structlog.get_logger("hexward.http")
 
@@ -46,7 +47,7 @@ class Envelope:
         self._app = app
         self._trusted = settings.trusted_proxies
         secure = settings.public_url.startswith("https://")
-        self._fixed = (*SECURITY_HEADERS, *((HSTS,) if secure else ()))
+        self._fixed = (*SECURITY_HEADERS, *((HSTS,) if secure else ()), *_UNLESS_SET)
         self._hosts, self._cors = Hosts(settings), Cors(settings.cors_origins)
         self.limits: Limits | None = None
         """What bounds callers; set when the application starts, where they are to be bounded."""
@@ -164,7 +165,10 @@ class Exchange:
             self._status = message["status"]
             own = list(message["headers"])
             names = {name for name, _ in own}
-            own.extend(header for header in (*self._fixed, *_UNLESS_SET) if header[0] not in names)
+            if names.isdisjoint(_OURS):
+                own += self._fixed
+            else:
+                own += [header for header in self._fixed if header[0] not in names]
             own.append((b"x-request-id", self.request_id.encode()))
             if self._trace is not None:  # our own span of the caller's trace (W3C Trace Context, 3.2)
                 own.append(
