@@ -1,24 +1,25 @@
 """The real application on the memory store: real routes, use cases, tokens and hashes; only time is ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import copy
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-from dishka import Provider, Scope
+from dishka import AsyncContainer, Provider, Scope
 from litestar import Litestar
 
 from adapters.memory.store import MemoryStore
 from application.installation import PrepareInstallation
-from builders import SettableClock
+from builders import NOW, SECOND, SettableClock
 from domain import ports
 from domain.roles import Grant
 from domain.scopes import EVERYWHERE
 from entrypoints.http.app import create_app
-from entrypoints.settings import load
+from entrypoints.settings import Settings, load
 from entrypoints.wiring.container import wire
 from entrypoints.wiring.footing import Place
 
@@ -108,16 +109,44 @@ async def a_world(clock: SettableClock, **variables: str) -> AsyncIterator[Api]:
     """An application with one administrator, signed in; `variables` are HEXWARD_ settings."""
     more = {f"HEXWARD_{name}": value for name, value in variables.items()}
     settings = load({"HEXWARD_HASHING_THREADS": "2", **more}, Path.cwd())
-    store = MemoryStore()
+    store = await prepared(settings)
     container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, clock))
-    prepare = await container.get(PrepareInstallation)
-    await prepare(ADMIN, PASSWORD, generate=True)
-    app = create_app(container, settings)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
-        world = Api(client, store, clock, container)
-        await world.login(ADMIN)
-        yield world
+    with an_application(container, settings, frozenset(more.items())) as app:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
+            world = Api(client, store, clock, container)
+            await world.login(ADMIN)
+            yield world
+
+
+_prepared: list[MemoryStore] = []
+
+
+async def prepared(settings: Settings) -> MemoryStore:
+    """A store as a first start left it a second ago: made once, and copied."""
+    if not _prepared:
+        store = MemoryStore()
+        container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, SettableClock(NOW - SECOND)))
+        await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=True)
+        await container.close()
+        _prepared.append(store)
+    return copy.deepcopy(_prepared[0])
+
+
+_idle: dict[frozenset[tuple[str, str]], list[Litestar]] = {}
+
+
+@contextmanager
+def an_application(
+    container: AsyncContainer, settings: Settings, key: frozenset[tuple[str, str]]
+) -> Iterator[Litestar]:
+    """One that served another test with the same settings, if there is one: to register all routes takes as long as
+    most tests. All that it holds of a test hangs on the container, and is made anew when its lifespan begins."""
+    idle = _idle.setdefault(key, [])
+    app = idle.pop() if idle else create_app(container, settings)
+    app.state.dishka_container = container
+    yield app
+    idle.append(app)
 
 
 @asynccontextmanager

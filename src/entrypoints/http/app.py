@@ -101,7 +101,8 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
     """The ASGI application on a wired container, which it closes when it ends."""
 
     @contextlib.asynccontextmanager
-    async def life(_: Litestar) -> AsyncIterator[None]:
+    async def life(app: Litestar) -> AsyncIterator[None]:
+        container: AsyncContainer = app.state.dishka_container
         if settings.rate_limits:
             envelope.limits = Limits(await container.get(Limiter))
         await lane.open(app, container)
