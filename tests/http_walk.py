@@ -31,6 +31,25 @@ UNDESCRIBED_ROUTES = {
     "/docs": "the description for people",
     "/openapi.json": "the description itself",
 }
+OTHER_SHAPES = {
+    **dict.fromkeys(
+        ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/userinfo"),
+        "answers in the shapes of RFC 6749, 7662, 7009 and 6750",
+    ),
+    **dict.fromkeys(
+        ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"),
+        "the shape of OpenID Connect Discovery and RFC 8414",
+    ),
+    **dict.fromkeys(
+        (
+            "/oauth2/authorize", "/oauth2/logout", "/oauth2/logout-confirm", "/login", "/consent", "/logged-out",
+            "/account", "/account/profile", "/account/password", "/account/sessions/end", "/account/sessions/end-all",
+            "/account/applications/revoke", "/assets/hexward.css", "/assets/logo",
+        ),
+        "pages for people",
+    ),
+}  # fmt: skip
+"""Routes whose answers other standards decide about. They keep the rest of the discipline, which `walk_beside` asks."""
 FRAMEWORK_ROUTES = "/openapi"
 """The framework's own pages below it answer 404, which the walk asks for."""
 UNIVERSAL_ANSWERS = {
@@ -38,7 +57,10 @@ UNIVERSAL_ANSWERS = {
     405: "no operation either: the path has others",
     421: "no server: it goes by other names",
 }
-PUBLIC_TO_CACHES = {"/", "/docs", "/openapi.json", "/oauth2/jwks"}
+PUBLIC_TO_CACHES = {
+    "/", "/docs", "/openapi.json", "/oauth2/jwks", "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server", "/assets/hexward.css", "/assets/logo",
+}  # fmt: skip
 NO_RIGHT_NEEDED = {
     "GET /api/v1/me": "one's own profile",
     "PATCH /api/v1/me": "one's own profile",
@@ -293,6 +315,10 @@ class Walk:
         for path, methods in sorted(self._routes().items()):
             if self.only not in (None, path):
                 continue
+            if path in OTHER_SHAPES:
+                for method in sorted(methods):
+                    await self._beside(self.description.operation(method, path))
+                continue
             if path.startswith(FRAMEWORK_ROUTES) and path not in UNDESCRIBED_ROUTES:
                 await self._framework(path)
                 continue
@@ -330,6 +356,35 @@ class Walk:
         if answer.status_code not in expected:
             self.fault(operation, f"({said}) answers {answer.status_code}, not {' or '.join(map(str, expected))}")
         return answer
+
+    async def _beside(self, operation: Operation) -> None:
+        """Whatever is sent, there is an answer, with what every answer has, and never a fault of ours."""
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        tries: list[tuple[str, dict[str, Any]]] = [
+            ("nothing", {}),
+            ("JSON", {"json": {"token": MARK}}),
+            ("no form", {"content": b"\xff=%zz&" + MARK.encode(), "headers": form}),
+            ("a form", {"content": f"token={MARK}&ticket={MARK}", "headers": form}),
+            ("parameters twice", {"content": f"token={MARK}&token=x", "headers": form}),
+            ("too many parameters", {"content": "&".join(f"p{n}=1" for n in range(200)), "headers": form}),
+            ("too much", {"content": b"a=" + b"x" * 2_000_000, "headers": form}),
+            ("a query", {"params": {"ticket": MARK, "access_token": MARK, "client_id": MARK}}),
+            ("a forged token", {"headers": {"Authorization": f"Bearer {MARK}"}}),
+            ("a forged secret", {"headers": {"Authorization": "Basic !!!", **form}, "content": "grant_type=x"}),
+        ]
+        for said, sent in tries:
+            if operation.method == "GET":
+                sent.pop("content", None), sent.pop("json", None)
+            answer = await self.api.client.request(operation.method, operation.path, **sent)
+            self.calls += 1
+            exchange = Exchange(operation, self.description, answer, operation.method)
+            faults = [*has_the_common_headers(exchange)]
+            if answer.status_code >= 500:
+                faults.append(f"answers {answer.status_code}")
+            if MARK in answer.text and answer.headers.get("content-type", "").startswith("application/json"):
+                faults.append("echoes what was sent")
+            for sentence in faults:
+                self.fault(operation, f"({said}) {sentence}")
 
     async def _framework(self, path: str) -> None:
         operation = self.description.operation("GET", path)

@@ -13,6 +13,7 @@ from dishka import AsyncContainer, Provider, Scope
 from litestar import Litestar
 
 from adapters.memory.store import MemoryStore
+from application.authority import LiveAuthority
 from application.installation import PrepareInstallation
 from builders import NOW, SECOND, SettableClock
 from domain import ports
@@ -30,6 +31,7 @@ MASTER_KEY = bytes((i * 73 + 41) % 256 for i in range(32))
 STORAGE = {
     "transaction": ports.Transaction, "users": ports.Users, "credentials": ports.Credentials,
     "failures": ports.SignInFailures, "roles": ports.Roles, "grants": ports.Grants, "clients": ports.Clients,
+    "consents": ports.Consents, "one_time_values": ports.OneTimeValues,
     "sessions": ports.Sessions, "families": ports.Families, "keys": ports.Keys, "audit": ports.AuditLog,
     "answers": ports.Answers, "installations": ports.Installations, "changes": ports.Changes,
     "upkeep": ports.Upkeep,
@@ -97,6 +99,10 @@ class Api:
         """All grants, as stored."""
         async with self.store.transaction():
             return (await self.store.grants.page(ports.GrantQuery((EVERYWHERE,)))).items
+
+    async def caught_up(self) -> None:
+        """The server has heard of everything that was committed."""
+        await (await self.container.get(LiveAuthority)).catch_up()
 
     async def signed_in(self, email: str, *roles: str, **more: Any) -> dict[str, Any]:
         user = await self.a_user(email, *roles, **more)

@@ -6,7 +6,7 @@ from typing import NewType
 
 from application.audit import Trail
 from application.keys import KeyRing
-from application.sessions import Floor
+from application.sign_in import Floor
 from application.turns import Tries, Turn, Turns
 from application.users import NewUser, PasswordRule
 from domain.accounts import Registration
@@ -195,7 +195,9 @@ class ChangeOwnPassword:
         await self.credentials.set_password(PasswordCredential(user.id, hashed, now))
         for name in filter(None, (user.email, user.username)):
             await self.failures.clear(self.ring.account_key(name))
-        others = [s.id for s in await self.sessions.open_of(user.id) if s.id != session]
+        present = await self.sessions.find(session)
+        kept = {session, present.parent_id} if present is not None else {session}
+        others = [s.id for s in await self.sessions.open_of(user.id) if s.id not in kept]
         ended = await self.sessions.end(others, now, EndReason.PASSWORD_CHANGED)
         await self.trail.record(
             actor, Action.PASSWORD_CHANGED, f"user:{user.id}", {"sessions_ended": len(ended)}, scope=user.scope

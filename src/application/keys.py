@@ -12,7 +12,7 @@ from domain.audit import Action
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.keys import ALGORITHMS, LEAD, Key, KeyUse, active, due, revoke, succeed
 from domain.policies import Actor, require
-from domain.ports import AccessTokens, Clock, Installations, KeyMaker, Keys, Sealer, Secrets, Transaction
+from domain.ports import Clock, Installations, KeyMaker, Keys, Sealer, Secrets, SigningKeys, Transaction
 from domain.roles import KEYS_READ, KEYS_WRITE, Rules
 from domain.scopes import EVERYWHERE
 from domain.tokens import KEY_ID_BYTES
@@ -36,10 +36,10 @@ class KeyRing:
         installations: Installations,
         transaction: Transaction,
         sealer: Sealer,
-        access_tokens: AccessTokens,
+        signing_keys: SigningKeys,
     ) -> None:
         self._keys, self._installations, self._transaction = keys, installations, transaction
-        self._sealer, self._access_tokens = sealer, access_tokens
+        self._sealer, self._signing_keys = sealer, signing_keys
         self._held: Sequence[Key] = ()
         self._refresh: dict[str, tuple[Key, bytes]] = {}
         self._secret: bytes | None = None
@@ -57,13 +57,13 @@ class KeyRing:
                 self._secret = self._sealer.open(installation.secret, INSTALLATION_CONTEXT)
         except ValueError as error:
             raise Unavailable(WRONG_MASTER_KEY, code="master_key_wrong") from error
-        self._access_tokens.load([(k, secret) for k, secret in opened if k.use is KeyUse.SIGN])
+        self._signing_keys.load([(k, secret) for k, secret in opened if k.use is not KeyUse.REFRESH])
         self._refresh = {k.id: (k, secret) for k, secret in opened if k.use is KeyUse.REFRESH}
         self._held = [k for k, _ in opened]
         self.epoch = installation.epoch
 
     def ready(self, now: datetime) -> bool:
-        """Whether tokens of both kinds can be made."""
+        """Whether tokens of all kinds can be made."""
         return self._secret is not None and all(active(self._held, use, now) for use in KeyUse)
 
     def require_ready(self, now: datetime) -> None:

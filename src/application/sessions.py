@@ -1,6 +1,7 @@
-"""Sign-in, refresh, sign-out: the ways a token is made and unmade."""
+"""Tokens of a session: how they are made, renewed and unmade, and who they stand for."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType
 from uuid import UUID
@@ -9,32 +10,16 @@ from application.audit import Trail
 from application.authority import LiveAuthority
 from application.keys import KeyRing
 from application.repetition import safe_to_repeat
-from application.turns import Tries, Turn, Turns
 from domain.audit import Action, Outcome
-from domain.clients import FIRST_PARTY, Client
-from domain.credentials import PASSWORD_MAX, PasswordCredential
+from domain.authorization import ACR_SINGLE_FACTOR
+from domain.clients import API_SCOPE, FIRST_PARTY, Client, ClientId
 from domain.errors import Forbidden, InvalidGrant, NotAuthenticated, Unavailable
 from domain.policies import Actor, Facts, Origin
-from domain.ports import (
-    AccessTokens,
-    Clients,
-    Clock,
-    Credentials,
-    Families,
-    PasswordHasher,
-    Secrets,
-    Sessions,
-    SignInFailures,
-    Transaction,
-    Users,
-)
+from domain.ports import AccessTokens, Clock, Families, Secrets, Sessions, Transaction
 from domain.roles import Rules, global_roles
 from domain.sessions import (
-    SESSION_LIFETIME,
-    SESSIONS_PER_USER,
     EndReason,
     Family,
-    FamilyId,
     Refused,
     Repeated,
     Rotated,
@@ -43,24 +28,25 @@ from domain.sessions import (
     exit_refusal,
     rotate,
 )
-from domain.tokens import AccessClaims, RefreshToken, TokenSet, read_refresh_token, write_refresh_token
-from domain.users import User, UserStatus
+from domain.tokens import (
+    AccessClaims,
+    RefreshToken,
+    TokenSet,
+    audience_of,
+    read_refresh_token,
+    write_refresh_token,
+)
+from domain.users import UserStatus
 
 Issuer = NewType("Issuer", str)
 """The public address that tokens are issued under, from settings and never from a request."""
 
-FirstPartySignIn = NewType("FirstPartySignIn", bool)
-"""Whether people may sign in with a password at this API itself."""
-
-FIRST_PARTY_SCOPE = "hexward"
-ACR_SINGLE_FACTOR = "1"
-REFUSED_SIGN_IN = "the e-mail address, username or password is not right"
 REFUSED_REFRESH = "the refresh token is not valid"
 
 
 @dataclass(frozen=True, slots=True)
 class IssueTokens:
-    """Writes the token set of a family as it stands: roles and authority are those of this moment."""
+    """Writes the tokens of a family as it stands: roles and authority are those of this moment."""
 
     ring: KeyRing
     access_tokens: AccessTokens
@@ -77,16 +63,27 @@ class IssueTokens:
     def __call__(
         self, family: Family, session: Session, client: Client, facts: Facts, rules: Rules, now: datetime
     ) -> TokenSet:
-        """Raises InvalidGrant if the family's own key was revoked.
+        """An access token and a refresh token; raises InvalidGrant if the family's own key was revoked.
 
         Waits for nothing: once a token has been used up, its successor must get out.
         """
+        return TokenSet(
+            access_token=self.access_token(family, session, client, facts, rules, now),
+            expires_in=int(client.access_token_lifetime.total_seconds()),
+            scope=family.scope,
+            refresh_token=self.refresh_token(family, now),
+        )
+
+    def access_token(
+        self, family: Family, session: Session, client: Client, facts: Facts, rules: Rules, now: datetime
+    ) -> str:
+        """The access token of a person (RFC 9068)."""
         claims = AccessClaims(
             issuer=self.issuer,
-            subject=facts.user_id,
-            audience=(self.issuer,),
+            user_id=facts.user_id,
+            audience=audience_of(self.issuer, family.audience, family.scope.split()),
             client_id=client.id,
-            scope=FIRST_PARTY_SCOPE,
+            scope=family.scope,
             issued_at=now,
             expires_at=now + client.access_token_lifetime,
             token_id=self.secrets.uuid(now),
@@ -96,217 +93,31 @@ class IssueTokens:
             amr=session.amr,
             roles=global_roles(facts.grants, now),
             authv=(facts.authv, rules.version),
+            claims=family.claims,
         )
+        return self.access_tokens.sign(claims, now)
+
+    def refresh_token(self, family: Family, now: datetime) -> str:
+        """The refresh token of the family's present generation; raises InvalidGrant if its own key was revoked."""
         key = self.ring.refresh_key(family.key_id, now)
         if key is None:
             raise InvalidGrant(REFUSED_REFRESH)
-        return TokenSet(
-            access_token=self.access_tokens.sign(claims, now),
-            expires_in=int(client.access_token_lifetime.total_seconds()),
-            refresh_token=write_refresh_token(
-                RefreshToken(family.id, family.counter, family.epoch, family.key_id), key
-            ),
-            scope=FIRST_PARTY_SCOPE,
-        )
-
-
-FLOOR = 0.5
-"""Seconds that a failed comparison takes at least: more than bcrypt at its usual cost."""
-LONGEST_FLOOR = 2.0
-FLOOR_WINDOW = 300.0
-
-
-class Floor:
-    """Failed comparisons all take the same time: at least `FLOOR`, and longer than any seen lately.
-
-    A foreign hash (bcrypt) costs several times ours; without the floor, time tells which accounts have one, and
-    which exist at all (PARITY R07). Waiting for a thread is not part of it: that tells of others, not of the account.
-    A comparison raises the floor for those after it and never for itself, or its own cost would show in its own time.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._began = clock.monotonic()
-        self._slowest = self._slowest_before = 0.0  # in this window of time, and in the one before
-
-    async def fill_up(self, began: float, waited: float) -> None:
-        """Wait for what a refusal is short of, and learn from it. It began at `began` (monotonic), and `waited` seconds
-        of it for a thread; all the rest counts, for looking up an account that exists takes longer, too."""
-        spent = self._clock.monotonic() - began - waited
-        floor = self._seconds()
-        self._learn(spent)
-        await self._clock.sleep(max(0.0, floor - spent))
-
-    def _seconds(self) -> float:
-        return min(max(FLOOR, 1.25 * max(self._slowest, self._slowest_before)), LONGEST_FLOOR)
-
-    def _learn(self, spent: float) -> None:
-        """What a slow moment raised is forgotten with its window; within one, the floor only rises."""
-        if self._clock.monotonic() - self._began >= FLOOR_WINDOW:
-            self._began, self._slowest_before, self._slowest = self._clock.monotonic(), self._slowest, 0.0
-        self._slowest = max(self._slowest, spent)
+        return write_refresh_token(RefreshToken(family.id, family.counter, family.epoch, family.key_id), key)
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
-    """Password sign-in of a person, acting as the built-in first-party client."""
+class Refreshed:
+    """A family moved on, with all that its tokens tell of."""
 
-    users: Users
-    credentials: Credentials
-    failures: SignInFailures
-    sessions: Sessions
-    families: Families
-    clients: Clients
-    hasher: PasswordHasher
-    issue: IssueTokens
-    ring: KeyRing
-    trail: Trail
-    clock: Clock
-    secrets: Secrets
-    transaction: Transaction
-    floor: Floor
-    tries: Tries
-    turns: Turns
-    enabled: FirstPartySignIn
-
-    async def __call__(self, identifier: str, password: str, origin: Origin) -> TokenSet:
-        """Tokens of a new session.
-
-        Raises InvalidGrant (the same for an unknown account, a wrong password and a suspended account, after the same
-        time), TooManyAttempts, Overloaded, or Forbidden where first-party sign-in is turned off.
-        """
-        if not self.enabled:
-            raise Forbidden("first-party sign-in is turned off", code="first_party_sign_in_off")
-        rules = await self.issue.ready(self.clock.now())
-        key = self.ring.account_key(identifier)
-        began = self.clock.monotonic()
-        with self.tries.one_of(key):
-            family, waited = await self._try(identifier, password, key, origin)
-        if family is None:
-            await self.floor.fill_up(began, waited)
-            raise InvalidGrant(REFUSED_SIGN_IN, code="invalid_credentials")
-        return self.issue(*family, rules, self.clock.now())
-
-    async def _try(
-        self, identifier: str, password: str, key: bytes, origin: Origin
-    ) -> tuple[tuple[Family, Session, Client, Facts] | None, float]:
-        """What a right password opened, or None with the failure counted; and how long it waited for a thread."""
-        user, stored, turn = await self._look_up(identifier, key)
-        try:
-            fresh_hash, waited = await self._compare(user, stored, password)
-        except Unavailable:
-            await self.turns.give_back(key, turn)
-            raise
-        family = None
-        if user is not None and stored is not None and fresh_hash is not None:
-            family = await self._open_session(user, stored, fresh_hash, key, origin)
-        if family is None:
-            await self._count_failure(user, key, origin)
-        return family, waited
-
-    @safe_to_repeat
-    async def _look_up(self, identifier: str, key: bytes) -> tuple[User | None, PasswordCredential | None, Turn | None]:
-        async with self.transaction():
-            turn = await self.turns.take(key)
-            user = await self.users.by_login(identifier)
-            stored = await self.credentials.password(user.id) if user else None
-        return user, stored, turn
-
-    async def _compare(
-        self, user: User | None, stored: PasswordCredential | None, password: str
-    ) -> tuple[str | None, float]:
-        """The hash to keep if the password is right (fresh where the stored one is outdated), else None; and how long
-        the comparison waited for its turn, as far as the hasher tells."""
-        if len(password) > PASSWORD_MAX:  # refused before hashing: no account can have it
-            return None, 0.0
-        began = self.clock.monotonic()
-        verdict = await self.hasher.verify(password, stored.hash if stored else None)
-        waited = max(0.0, self.clock.monotonic() - began - verdict.seconds) if verdict.seconds else 0.0
-        if not verdict.matches or stored is None or user is None or user.status is not UserStatus.ACTIVE:
-            return None, waited
-        return await self.hasher.hash(password) if verdict.outdated else stored.hash, waited
-
-    @safe_to_repeat
-    async def _open_session(
-        self, user: User, compared: PasswordCredential, fresh_hash: str, key: bytes, origin: Origin
-    ) -> tuple[Family, Session, Client, Facts] | None:
-        """Everything a sign-in stores, in one transaction, or None if the account changed since the comparison."""
-        now = self.clock.now()
-        async with self.transaction():
-            locked = await self.users.locked(user.id)  # orders this sign-in against suspension and password changes
-            stored = await self.credentials.password(user.id)
-            facts = await self.users.facts(user.id)
-            client = await self.clients.find(FIRST_PARTY)
-            if locked is None or facts is None or stored is None or client is None or stored.hash != compared.hash:
-                return None
-            session = self._session(user, client, origin, now)
-            if exit_refusal(facts.status, session, client, now) is not None:
-                return None
-            if fresh_hash != stored.hash:
-                await self.credentials.set_password(replace(stored, hash=fresh_hash))
-            await self._make_room(user, now)
-            family = self._family(session, client, now)
-            await self.sessions.add(session)
-            await self.families.add(family)
-            await self.failures.clear(key)
-            await self.users.record_sign_in(user.id, now)
-            await self.trail.record_at_door(
-                origin, Action.SIGN_IN, actor=f"user:{user.id}", subject=f"session:{session.id}", details={"amr": "pwd"}
-            )
-        return family, session, client, facts
-
-    async def _make_room(self, user: User, now: datetime) -> None:
-        open_sessions = await self.sessions.open_of(user.id)
-        if surplus := open_sessions[: max(0, len(open_sessions) - SESSIONS_PER_USER + 1)]:
-            await self.sessions.end([s.id for s in surplus], now, EndReason.TOO_MANY)
-
-    def _session(self, user: User, client: Client, origin: Origin, now: datetime) -> Session:
-        return Session(
-            id=SessionId(self.secrets.uuid(now)),
-            user_id=user.id,
-            client_id=client.id,
-            created_at=now,
-            auth_time=now,
-            amr=("pwd",),
-            last_used_at=now,
-            expires_at=now + SESSION_LIFETIME,
-            address=origin.address,
-            user_agent=origin.user_agent,
-        )
-
-    def _family(self, session: Session, client: Client, now: datetime) -> Family:
-        return Family(
-            id=FamilyId(self.secrets.uuid(now)),
-            session_id=session.id,
-            user_id=session.user_id,
-            client_id=client.id,
-            counter=0,
-            key_id=self.ring.active_refresh_key(now),
-            epoch=self.ring.epoch,
-            created_at=now,
-            rotated_at=now,
-            idle=client.family_idle,
-            expires_at=now + client.family_lifetime,
-        )
-
-    @safe_to_repeat
-    async def _count_failure(self, user: User | None, key: bytes, origin: Origin) -> None:
-        async with self.transaction():
-            await self.failures.add(key, self.clock.now())
-            await self.trail.record_at_door(
-                origin,
-                Action.SIGN_IN_FAILED,
-                subject=f"user:{user.id}" if user else None,
-                outcome=Outcome.REFUSED,
-                reason=_why_failed(user),
-                details={"account": key.hex()},
-            )
+    family: Family
+    session: Session
+    client: Client
+    facts: Facts
+    rules: Rules
 
 
-def _why_failed(user: User | None) -> str:
-    if user is None:
-        return "account_unknown"
-    return "password_wrong" if user.status is UserStatus.ACTIVE else f"user_{user.status}"
+def anything(_: Family) -> None:
+    """Nothing more is asked of a family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,12 +132,21 @@ class RefreshSession:
     clock: Clock
     transaction: Transaction
 
-    @safe_to_repeat
     async def __call__(self, presented: str, origin: Origin) -> TokenSet:
         """Any number of parallel or retried calls with one token get one successor, the same for all.
 
         Raises InvalidGrant for anything that is not the current token or, within the grace, the one before.
         """
+        moved = await self.rotated(presented, FIRST_PARTY, origin)
+        now = self.clock.now()
+        return self.issue(moved.family, moved.session, moved.client, moved.facts, moved.rules, now)
+
+    @safe_to_repeat
+    async def rotated(
+        self, presented: str, client_id: ClientId, origin: Origin, check: Callable[[Family], None] = anything
+    ) -> Refreshed:
+        """The family of the token, moved on; only for the client it belongs to (RFC 6749, 10.4). `check` may refuse
+        what is asked of the family, by raising, before anything is used up. Raises InvalidGrant likewise."""
         now = self.clock.now()
         rules = await self.issue.ready(now)
         token = read_refresh_token(presented, lambda id: self.ring.refresh_key(id, now))
@@ -336,13 +156,17 @@ class RefreshSession:
                 raise InvalidGrant(REFUSED_REFRESH)
             family, session, client, facts = found.family, found.session, found.client, found.facts
             refusal = exit_refusal(facts.status, session, client, now, family.rotated_at)
+            if client.id != client_id:
+                refusal = "client_mismatch"
+            if refusal is None:
+                check(family)
             moved = await self._advance(family, token, origin, now) if refusal is None else None
         if moved is None:
             async with self.transaction():
                 moved = await self._settle(family, token, origin, now, refusal)
         if moved is None:  # raised after the commit: a replay must stay revoked
             raise InvalidGrant(REFUSED_REFRESH)
-        return self.issue(moved, session, client, facts, rules, self.clock.now())
+        return Refreshed(moved, session, client, facts, rules)
 
     async def _advance(self, family: Family, token: RefreshToken, origin: Origin, now: datetime) -> Family | None:
         """The one that comes first."""
@@ -398,19 +222,29 @@ class Authenticate:
     clock: Clock
 
     async def __call__(self, token: str, origin: Origin) -> Actor:
-        """Raises NotAuthenticated for a token that does not verify or whose user, client or session has ended."""
+        """Raises NotAuthenticated for a token that does not verify or whose user, client or session has ended, and
+        Forbidden (`insufficient_scope`) for one that was given for something else (RFC 6750, 3.1)."""
         now = self.clock.now()
         await self.authority.ensure_fresh()  # a key that was revoked a moment ago verifies nothing
         claims = self.access_tokens.verify(token, now)
-        facts = await self.authority.facts(claims.subject)
+        facts, session_id = await self.holder(claims, now)
+        if API_SCOPE not in claims.scopes:
+            raise Forbidden(f"the token lacks the scope {API_SCOPE}", code="insufficient_scope")
+        return Actor.from_token(facts, await self.authority.rules(), now, session_id, origin)
+
+    async def holder(self, claims: AccessClaims, now: datetime) -> tuple[Facts, SessionId]:
+        """The person behind verified claims, as they are now; raises NotAuthenticated."""
+        if claims.user_id is None or claims.session_id is None:
+            raise NotAuthenticated("the token is not one of a person", code="token_of_client")
+        facts = await self.authority.facts(claims.user_id)
         if facts is None or facts.status is not UserStatus.ACTIVE:
             raise NotAuthenticated("the account is not active", code="account_not_active")
         client = await self.authority.client(claims.client_id)
-        if client is None or not client.enabled:
+        if client is None or client.refusal() is not None:
             raise NotAuthenticated("the application is disabled", code="client_disabled")
         if not await self.authority.session_open(claims.session_id, now):
             raise NotAuthenticated("the session has ended", code="session_ended")
-        return Actor.from_token(facts, await self.authority.rules(), now, claims.session_id, origin)
+        return facts, claims.session_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,19 @@ class Action(StrEnum):
     REFRESH_REFUSED = "session.refresh_refused"
     KEY_ROTATED = "key.rotated"
     KEY_REVOKED = "key.revoked"
+    CLIENT_CREATED = "client.created"
+    CLIENT_UPDATED = "client.updated"
+    CLIENT_DELETED = "client.deleted"
+    CLIENT_SECRET_ROTATED = "client.secret_rotated"  # noqa: S105  # an action, not a secret
+    CLIENT_REFUSED = "client.authentication_refused"
+    CONSENT_GRANTED = "consent.granted"
+    CONSENT_REFUSED = "consent.refused"
+    CONSENT_WITHDRAWN = "consent.withdrawn"
+    CODE_ISSUED = "authorization_code.issued"
+    CODE_REDEEMED = "authorization_code.redeemed"
+    CODE_REFUSED = "authorization_code.refused"
+    CLIENT_TOKENS = "client.tokens_issued"
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105  # likewise
 
 
 class Outcome(StrEnum):

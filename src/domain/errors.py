@@ -57,6 +57,16 @@ class InvalidGrant(DomainError):
     code = "invalid_grant"
 
 
+class OAuthError(DomainError):
+    """A refusal that an RFC names: `code` is its `error` (RFC 6749, 4.1.2.1 and 5.2; RFC 8707, 2; OpenID Connect Core
+    3.1.2.6). The message is the `error_description`, in ASCII without quotes and backslashes."""
+
+    code = "invalid_request"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, code=code)
+
+
 class Forbidden(DomainError):
     """The caller is known and may not do this; the message carries the reason of the decision."""
 

@@ -13,10 +13,16 @@ from domain.errors import Conflict
 
 
 class KeyUse(StrEnum):
-    """`sign`: access tokens, public half in the JWKS. `refresh`: the MAC of refresh tokens, wholly secret."""
+    """`sign`: access tokens. `id_token_...`: ID tokens of one algorithm. The public halves of these are in the JWKS.
+    `refresh`: the MAC of refresh tokens, wholly secret.
+
+    Each kind of token has keys of its own, so that none can pass for another (RFC 8725, 3.12).
+    """
 
     SIGN = "sign"
     REFRESH = "refresh"
+    ID_TOKEN_RS256 = "id_token_rs256"  # noqa: S105  # a use, not a secret
+    ID_TOKEN_ES256 = "id_token_es256"  # noqa: S105  # likewise
 
 
 class KeyState(StrEnum):
@@ -32,18 +38,30 @@ class KeyState(StrEnum):
 JWKS_MAX_AGE = timedelta(minutes=5)
 """How long a verifier may cache the JWKS; a key is published longer than that before it signs."""
 
+_SEEN_BY_ALL = JWKS_MAX_AGE + timedelta(minutes=1)
 LEAD: Mapping[KeyUse, timedelta] = {
-    KeyUse.SIGN: JWKS_MAX_AGE + timedelta(minutes=1),
+    KeyUse.SIGN: _SEEN_BY_ALL,
     KeyUse.REFRESH: timedelta(minutes=1),
+    KeyUse.ID_TOKEN_RS256: _SEEN_BY_ALL,
+    KeyUse.ID_TOKEN_ES256: _SEEN_BY_ALL,
 }
 LINGER: Mapping[KeyUse, timedelta] = {
     KeyUse.SIGN: timedelta(hours=24) + timedelta(minutes=1),  # the longest access token a client may be given
     KeyUse.REFRESH: FAMILY_LIFETIME,
+    KeyUse.ID_TOKEN_RS256: timedelta(hours=24) + timedelta(minutes=1),  # longer than any ID token
+    KeyUse.ID_TOKEN_ES256: timedelta(hours=24) + timedelta(minutes=1),
 }
-ROTATE_AFTER: Mapping[KeyUse, timedelta] = {KeyUse.SIGN: timedelta(days=90), KeyUse.REFRESH: timedelta(days=365)}
+ROTATE_AFTER: Mapping[KeyUse, timedelta] = {
+    KeyUse.SIGN: timedelta(days=90),
+    KeyUse.REFRESH: timedelta(days=365),
+    KeyUse.ID_TOKEN_RS256: timedelta(days=180),
+    KeyUse.ID_TOKEN_ES256: timedelta(days=180),
+}
 ALGORITHMS: Mapping[KeyUse, tuple[str, ...]] = {
     KeyUse.SIGN: ("ES256", "EdDSA", "RS256"),
     KeyUse.REFRESH: ("HS256",),
+    KeyUse.ID_TOKEN_RS256: ("RS256",),
+    KeyUse.ID_TOKEN_ES256: ("ES256",),
 }
 
 

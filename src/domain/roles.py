@@ -62,6 +62,8 @@ KEYS_READ = Permission("keys", "read")
 KEYS_WRITE = Permission("keys", "write")
 SESSIONS_READ = Permission("sessions", "read")
 SESSIONS_WRITE = Permission("sessions", "write")
+CLIENTS_READ = Permission("clients", "read")
+CLIENTS_WRITE = Permission("clients", "write")
 AUDIT_READ = Permission("audit", "read")
 HEALTH_READ = Permission("health", "read")
 
@@ -76,6 +78,8 @@ OWN_PERMISSIONS: Mapping[Permission, str] = {
     KEYS_WRITE: "rotate and revoke keys",
     SESSIONS_READ: "see where users are signed in: addresses, devices and times",
     SESSIONS_WRITE: "end sessions of users",
+    CLIENTS_READ: "see registered applications",
+    CLIENTS_WRITE: "register, change and remove applications, and rotate their secrets",
     AUDIT_READ: "read the audit trail",
     HEALTH_READ: "see the detailed health report",
 }

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
-from domain.clients import Client, ClientId
+from domain.clients import API_SCOPE, Client, ClientId
 from domain.users import UserId, UserStatus
 
 SessionId = NewType("SessionId", UUID)
@@ -33,11 +33,19 @@ class EndReason(StrEnum):
     ROLLED_BACK = "state_rolled_back"
     TOO_MANY = "too_many_sessions"
     CLIENT_DISABLED = "client_disabled"
+    REVOKED = "revoked"
+    CODE_REPLAYED = "code_replayed"
+    CONSENT_WITHDRAWN = "consent_withdrawn"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One sign-in of a user on a device; `auth_time` and `amr` (RFC 8176) say when and how."""
+    """One sign-in of a user on a device; `auth_time` and `amr` (RFC 8176) say when and how.
+
+    With a `parent` it is what an application has of the browser's session, and ends with it. An `offline` one
+    (OpenID Connect Core 11) has none: it outlives the browser's, and is idle only when its refresh token is.
+    """
 
     id: SessionId
     user_id: UserId
@@ -51,6 +59,8 @@ class Session:
     user_agent: str | None = None
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
+    parent_id: SessionId | None = None
+    offline: bool = False
 
     def used(self, rotated_at: datetime | None) -> "Session":
         """With its last use: that of a session that is refreshed stands in its family alone, as `rotated_at`."""
@@ -61,7 +71,7 @@ class Session:
         if self.ended_at is not None:
             return f"session_{self.end_reason or 'ended'}"
         used = max(self.last_used_at, last_used_at or self.last_used_at)
-        if now >= self.expires_at or now >= used + SESSION_IDLE:
+        if now >= self.expires_at or (not self.offline and now >= used + SESSION_IDLE):
             return "session_expired"
         return None
 
@@ -69,7 +79,8 @@ class Session:
 @dataclass(frozen=True, slots=True)
 class Family:
     """A chain of refresh tokens. `counter` is the generation that may be used next, `key_id` the key it was written
-    with (so that a repeat is byte for byte the same), `epoch` the life of the database it belongs to."""
+    with (so that a repeat is byte for byte the same), `epoch` the life of the database it belongs to. What was granted
+    are `scope` (RFC 6749, 3.3), `audience` (besides ourselves) and `claims` (asked for at userinfo)."""
 
     id: FamilyId
     session_id: SessionId
@@ -84,6 +95,9 @@ class Family:
     expires_at: datetime
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
+    scope: str = API_SCOPE
+    audience: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
     def alive(self, now: datetime) -> bool:
         """Neither ended nor expired."""
@@ -146,8 +160,8 @@ def exit_refusal(
     """
     if status is not UserStatus.ACTIVE:
         return f"user_{status or 'unknown'}"
-    if client is None or not client.enabled:
-        return "client_disabled" if client is not None else "client_unknown"
+    if client is None or (refusal := client.refusal()) is not None:
+        return "client_unknown" if client is None else refusal
     if session is None:
         return "session_unknown"
     return session.refusal(now, last_used_at)

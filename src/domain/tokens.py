@@ -5,12 +5,12 @@ import binascii
 import hashlib
 import hmac
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from domain.clients import ClientId
+from domain.clients import API_SCOPE, OPENID, ClientId
 from domain.errors import InvalidGrant
 from domain.sessions import FamilyId, SessionId
 from domain.users import UserId
@@ -19,22 +19,37 @@ from domain.users import UserId
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
     """The claims of an access token (RFC 9068). `roles` are those in force everywhere; `authv` is the subject's
-    authority version and the rules version it was issued at."""
+    authority version and the rules version it was issued at; `claims` were asked for at userinfo by name.
+
+    A token of a person has a session, and all that says of it; one that a client has for itself has none of that, and
+    the client as its subject (RFC 9068, 2.2).
+    """
 
     issuer: str
-    subject: UserId
+    user_id: UserId | None
     audience: tuple[str, ...]
     client_id: ClientId
     scope: str
     issued_at: datetime
     expires_at: datetime
     token_id: UUID
-    session_id: SessionId
-    auth_time: datetime
-    acr: str
-    amr: tuple[str, ...]
-    roles: tuple[str, ...]
-    authv: tuple[int, int]
+    session_id: SessionId | None = None
+    auth_time: datetime | None = None
+    acr: str | None = None
+    amr: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    authv: tuple[int, int] = (0, 0)
+    claims: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """The `sub` claim."""
+        return str(self.user_id) if self.user_id is not None else self.client_id
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes one by one."""
+        return frozenset(self.scope.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +64,23 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """What a sign-in or refresh answers (RFC 6749, 5.1). `expires_in` in seconds."""
+    """What a grant answers (RFC 6749, 5.1; OpenID Connect Core 3.1.3.3). `expires_in` in seconds."""
 
     access_token: str
     expires_in: int
-    refresh_token: str
     scope: str
+    refresh_token: str | None = None
+    id_token: str | None = None
 
     def __repr__(self) -> str:
         return "TokenSet(***)"
+
+
+def audience_of(issuer: str, granted: Collection[str], scopes: Collection[str]) -> tuple[str, ...]:
+    """Whom an access token is for: the resources that were granted and, where a scope is about ourselves or nothing was
+    granted, the issuer (RFC 9068, 3)."""
+    ours = not granted or API_SCOPE in scopes or OPENID in scopes
+    return (*granted, issuer) if ours else tuple(granted)
 
 
 PREFIX = "hwr_"

@@ -24,6 +24,7 @@ class Leftover(StrEnum):
     SESSIONS = "sessions"
     CHANGES = "changes"
     ANSWERS = "answers"
+    ONE_TIME_VALUES = "one_time_values"
 
 
 KEPT: Mapping[Leftover, timedelta] = {
@@ -31,6 +32,7 @@ KEPT: Mapping[Leftover, timedelta] = {
     Leftover.SESSIONS: timedelta(days=30),
     Leftover.CHANGES: timedelta(hours=1),
     Leftover.ANSWERS: timedelta(0),
+    Leftover.ONE_TIME_VALUES: timedelta(hours=1),  # a code that comes again tells of a theft (RFC 6749, 10.5)
 }
 """For how long after it was over."""
 

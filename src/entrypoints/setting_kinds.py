@@ -9,9 +9,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
 from domain.errors import Invalid
+from entrypoints.pictures import PICTURE_MAX
 from entrypoints.secret_sources import Secret
 
 MASTER_KEY_BYTES = 32
+TITLE_MAX = 60
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.?")
 _ORIGIN = re.compile(r"(?i:https?)://[^/?#@\s]+/?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -147,10 +149,24 @@ def _parse_domains(text: str) -> tuple[str, ...]:
         raise WrongValue from None
 
 
-def _parse_folder(text: str) -> Path:
-    if text.startswith("~"):  # only a shell gives it a meaning; a folder of that name would be a trap
+def _parse_path(text: str) -> Path:
+    if text.startswith("~"):  # only a shell gives it a meaning; a file or folder of that name would be a trap
         raise WrongValue("~ has no meaning here")
     return Path(text)
+
+
+def _parse_title(text: str) -> str:
+    from domain.users import JOINERS  # only where it is set
+
+    if not 1 <= len(text) <= TITLE_MAX or not all(c.isprintable() or c in JOINERS for c in text):
+        raise WrongValue
+    return text
+
+
+def _parse_color(text: str) -> str:
+    if not re.fullmatch(r"#[0-9A-Fa-f]{6}", text):
+        raise WrongValue
+    return text.lower()
 
 
 def _parse_master_key(text: str) -> Secret[bytes]:
@@ -200,7 +216,10 @@ HOST = Kind("a host name or an IP address", _parse_host)
 ORIGIN_URL = Kind("an `http://` or `https://` address without a path, such as `https://id.example.com`", _parse_origin)
 SWITCH = Kind("on or off", _parse_switch)
 DATABASE = Kind("a URL that begins with `postgresql://` or `postgres://`", _parse_database_url)
-FOLDER = Kind("the path of a folder", _parse_folder)
+TITLE = Kind(f"a name of 1 to {TITLE_MAX} printable characters", _parse_title)
+PICTURE = Kind(f"the path of an SVG, PNG or WebP file of at most {PICTURE_MAX // 1024} KiB", _parse_path)
+COLOR = Kind("a colour as `#rrggbb`", _parse_color)
+FOLDER = Kind("the path of a folder", _parse_path)
 MASTER_KEY = Kind("the base64 of exactly 32 random bytes, made by `openssl rand -base64 32`", _parse_master_key)
 EMAIL = Kind("an e-mail address", _parse_email)
 PASSWORD = Kind("a password of 15 to 256 characters that is hard to guess", _parse_password)

@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from domain.errors import StartRefused
+from entrypoints.pictures import Picture, Unreadable, read_picture
 from entrypoints.secret_sources import COMMAND_SECONDS, FORMS, Secret, Source, Unusable, read
 from entrypoints.setting_kinds import (
+    COLOR,
     DATABASE,
     DOMAINS,
     EMAIL,
@@ -28,7 +30,9 @@ from entrypoints.setting_kinds import (
     ORIGIN_URL,
     ORIGINS,
     PASSWORD,
+    PICTURE,
     SWITCH,
+    TITLE,
     Kind,
     WrongValue,
     is_address,
@@ -261,6 +265,30 @@ class Settings:
             unset="none",
         ),
     ]
+    brand_name: Annotated[
+        str,
+        Setting("HEXWARD_BRAND_NAME", TITLE, "What the pages for people call this service.", default="Hexward"),
+    ]
+    brand_logo: Annotated[
+        Picture | None,
+        Setting(
+            "HEXWARD_BRAND_LOGO",
+            PICTURE,
+            "The logo of these pages, read at the start. A relative path counts from where Hexward was started. "
+            "No script inside an SVG ever runs.",
+            unset="the mark of Hexward in the colour of the brand",
+        ),
+    ]
+    brand_color: Annotated[
+        str,
+        Setting(
+            "HEXWARD_BRAND_COLOR",
+            COLOR,
+            "The colour of buttons and links. Where text in it would be hard to read, the pages use a darker or "
+            "lighter shade of it.",
+            default="#6d28d9",
+        ),
+    ]
     rate_limits: Annotated[
         bool,
         Setting(
@@ -329,6 +357,7 @@ def load(environ: Mapping[str, str], cwd: Path, default_data_dir: Callable[[Path
         if warning:
             warnings.append(warning)
     problems.extend(_contradictions(values))
+    problems.extend(_unreadable_logo(values, cwd))
     if problems:
         raise StartRefused(_in_one_message(problems))
     _fill_in(values, cwd, default_data_dir)
@@ -395,6 +424,15 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     public_url = values.get("public_url")
     if public_url and not public_url.startswith("https://") and not _is_loopback(public_url):
         yield "HEXWARD_PUBLIC_URL must begin with https:// in production: tokens and passwords travel to that address"
+
+
+def _unreadable_logo(values: dict[str, Any], cwd: Path) -> Iterator[str]:
+    """Puts the picture in the place of its path, or says why not."""
+    if values.get("brand_logo"):
+        try:
+            values["brand_logo"] = read_picture(cwd / values["brand_logo"])
+        except Unreadable as error:
+            yield f"HEXWARD_BRAND_LOGO must be {PICTURE.label} ({error})"
 
 
 def _is_loopback(origin: str) -> bool:

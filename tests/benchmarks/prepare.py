@@ -1,5 +1,6 @@
 """People, sessions and tokens, made where they are stored and not over HTTP: ten thousand in a second or so."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -105,6 +106,7 @@ async def tokens(server: Server, count: int) -> Sequence[TokenSet]:
     """What the sessions of the first of the prepared people would get now, as if each had just been refreshed."""
     async with owner(server) as connection:
         rows = await connection.fetch(IN_USE, count)
+        await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
         client = read_client(await connection.fetchrow("SELECT * FROM hexward.clients WHERE id = 'hexward-api'"))
     async with _wired(server) as container:
         issue, now = await container.get(IssueTokens), (await container.get(Clock)).now()

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from adapters.jwt import JwtAccessTokens, JwtKeyMaker
 from adapters.jwt.access_tokens import SKEW
-from adapters.jwt.ring import Ring
+from adapters.jwt.ring import JwtSigningKeys
 from builders import DAY, NOW, SECOND, a_key, new_id
 from domain.clients import FIRST_PARTY
 from domain.errors import NotAuthenticated, Unavailable
@@ -49,7 +49,7 @@ def key_pair(algorithm: str = "ES256", number: int = 0, **changes: Any) -> tuple
 def claims_of(**changes: Any) -> AccessClaims:
     claims = AccessClaims(
         issuer=ISSUER,
-        subject=UserId(new_id()),
+        user_id=UserId(new_id()),
         audience=(ISSUER,),
         client_id=FIRST_PARTY,
         scope="openid",
@@ -67,9 +67,14 @@ def claims_of(**changes: Any) -> AccessClaims:
 
 
 def ring_of(*keys: tuple[Key, bytes], **options: Any) -> JwtAccessTokens:
-    tokens = JwtAccessTokens(ISSUER, **options)
-    tokens.load(keys)
-    return tokens
+    ring = JwtSigningKeys()
+    ring.load(keys)
+    return JwtAccessTokens(ring, ISSUER, **options)
+
+
+def ring_under(tokens: JwtAccessTokens) -> JwtSigningKeys:
+    """The keys that those tokens are signed with."""
+    return tokens._keys
 
 
 def encoded(value: Any) -> str:
@@ -155,7 +160,7 @@ def test_a_token_for_several_audiences_is_accepted_by_each():
 def test_other_services_can_verify_with_nothing_but_the_jwks(algorithm):
     tokens = ring_of(key_pair(algorithm))
     token = tokens.sign(claims_of(), NOW)
-    published = jwt.PyJWKSet.from_json(tokens.jwks(NOW).decode())
+    published = jwt.PyJWKSet.from_json(ring_under(tokens).jwks(NOW).decode())
     found = published[jwt.get_unverified_header(token)["kid"]]
     assert found.algorithm_name == algorithm
     read = jwt.decode(token, found, audience=ISSUER, issuer=ISSUER, options={"verify_exp": False, "verify_nbf": False,
@@ -168,7 +173,7 @@ def test_other_services_can_verify_with_nothing_but_the_jwks(algorithm):
 
 def test_without_a_key_nothing_is_signed():
     with pytest.raises(Unavailable):
-        JwtAccessTokens(ISSUER).sign(claims_of(), NOW)
+        ring_of().sign(claims_of(), NOW)
 
 
 def test_the_latest_active_key_signs_whatever_its_algorithm():
@@ -196,8 +201,8 @@ def test_a_retired_key_verifies_nothing_and_leaves_the_jwks():
     retired = NOW + SECOND + LINGER[KeyUse.SIGN]
     assert tokens.verify(token, retired - SECOND)  # now in the cache, which must not keep it alive
     assert_refused(tokens, token, now=retired)
-    assert json.loads(tokens.jwks(retired - SECOND))["keys"]
-    assert json.loads(tokens.jwks(retired)) == {"keys": []}
+    assert json.loads(ring_under(tokens).jwks(retired - SECOND))["keys"]
+    assert json.loads(ring_under(tokens).jwks(retired)) == {"keys": []}
 
 
 def test_a_revoked_key_verifies_nothing_from_the_next_load_on():
@@ -205,9 +210,9 @@ def test_a_revoked_key_verifies_nothing_from_the_next_load_on():
     tokens = ring_of((key, secret))
     token = tokens.sign(claims_of(), NOW)
     tokens.verify(token, NOW)
-    tokens.load([(replace(key, revoked_at=NOW), secret)])
+    ring_under(tokens).load([(replace(key, revoked_at=NOW), secret)])
     assert_refused(tokens, token)
-    tokens.load([])
+    ring_under(tokens).load([])
     assert_refused(tokens, token)
 
 
@@ -226,7 +231,7 @@ def test_a_ring_that_cannot_be_read_leaves_the_present_one_in_use():
     ]
     for key in wrong:
         with pytest.raises(Unavailable) as problem:
-            tokens.load([key])
+            ring_under(tokens).load([key])
         assert problem.value.reason_code == "key_malformed"
         assert tokens.verify(token, NOW)
 
@@ -236,7 +241,7 @@ def test_a_ring_that_cannot_be_read_leaves_the_present_one_in_use():
 
 def test_the_jwks_holds_public_halves_only_newest_first():
     old, new = key_pair(activates_at=NOW - DAY), key_pair("RS256", activates_at=NOW + SECOND)
-    keys = json.loads(ring_of(old, new).jwks(NOW))["keys"]
+    keys = json.loads(ring_under(ring_of(old, new)).jwks(NOW))["keys"]
     assert [key["kid"] for key in keys] == [new[0].id, old[0].id]
     assert keys[0].keys() == {"kty", "n", "e", "kid", "use", "alg"}
     assert keys[1].keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
@@ -246,18 +251,22 @@ def test_the_jwks_holds_public_halves_only_newest_first():
 def test_the_jwks_is_the_same_bytes_on_every_worker_and_at_every_time():
     old, new = key_pair(), key_pair("EdDSA", activates_at=NOW + SECOND)
     tokens = ring_of(old, new)
-    assert tokens.jwks(NOW) == ring_of(new, old).jwks(NOW + SECOND) == tokens.jwks(NOW + SECOND)
+    assert (
+        ring_under(tokens).jwks(NOW)
+        == ring_under(ring_of(new, old)).jwks(NOW + SECOND)
+        == ring_under(tokens).jwks(NOW + SECOND)
+    )
 
 
 def test_the_jwks_never_shows_a_public_key_that_does_not_belong_to_the_secret_one():
     key, secret = key_pair()
     stranger = key_pair(number=1)[0].public
-    published = json.loads(ring_of((replace(key, public=stranger), secret)).jwks(NOW))["keys"][0]
+    published = json.loads(ring_under(ring_of((replace(key, public=stranger), secret))).jwks(NOW))["keys"][0]
     assert published["x"] == key.public["x"] != stranger["x"]
 
 
 def test_the_jwks_before_any_key_is_an_empty_set():
-    assert json.loads(JwtAccessTokens(ISSUER).jwks(NOW)) == {"keys": []}
+    assert json.loads(JwtSigningKeys().jwks(NOW)) == {"keys": []}
 
 
 # ---------------------------------------------------------------------------------------------------------------- time
@@ -321,7 +330,7 @@ def test_a_public_key_is_no_hmac_secret(algorithm):
     secrets = [
         public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-        tokens.jwks(NOW),
+        ring_under(tokens).jwks(NOW),
         json.dumps(pair[0].public).encode(),
         b"",
     ]
@@ -542,7 +551,7 @@ def test_every_algorithm_of_the_domain_can_be_made():
     for use, algorithms in ALGORITHMS.items():
         for algorithm in algorithms:
             public, secret = maker.make(algorithm)
-            assert bool(public) is (use is KeyUse.SIGN)
+            assert bool(public) is (use is not KeyUse.REFRESH)
             assert len(secret) >= 32
             assert "d" not in public
             assert "kid" not in public
@@ -567,4 +576,4 @@ def test_no_other_algorithm_is_made(algorithm):
 
 def test_loaded_keys_never_show_their_secret_half():
     pair = key_pair()
-    assert repr(Ring([pair]).find(pair[0].id)) == f"SigningKey(key={pair[0]!r})"
+    assert repr(ring_under(ring_of(pair)).find(pair[0].id)) == f"SigningKey(key={pair[0]!r})"

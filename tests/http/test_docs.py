@@ -9,10 +9,11 @@ import pytest
 from entrypoints.http.app import create_app
 from entrypoints.http.docs import page
 from entrypoints.settings import Settings
+from http_walk import OTHER_SHAPES, UNDESCRIBED_ROUTES
 from http_world import ADMIN
 
-NOT_DESCRIBED = {"/", "/docs", "/openapi.json"}
-"""Routes for people, and the description itself."""
+NOT_DESCRIBED = {*UNDESCRIBED_ROUTES, *OTHER_SHAPES}
+"""Routes for people, those in the shapes of OAuth, and the description itself."""
 
 VERBS = {"get", "post", "put", "patch", "delete"}
 PROBLEM = "application/problem+json"
@@ -22,6 +23,8 @@ NEEDS_A_VERSION = {
     ("delete", "/api/v1/users/{user_id}"),
     ("patch", "/api/v1/roles/{name}"),
     ("delete", "/api/v1/roles/{name}"),
+    ("patch", "/api/v1/clients/{client_id}"),
+    ("delete", "/api/v1/clients/{client_id}"),
 }
 
 

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from domain import errors
-from domain.errors import DomainError
+from domain.errors import DomainError, OAuthError
 from entrypoints.http.problems import CODES, STATUSES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ def status_of(kind):
 
 def raised():
     """Codes of problems with their statuses, and codes of fields, as they stand in the source."""
-    problems = {(kind.code, status_of(kind)) for kind in KINDS.values() if kind is not DomainError}
+    problems = {(kind.code, status_of(kind)) for kind in KINDS.values() if kind not in (DomainError, OAuthError)}
     problems |= {(code, status) for status, code in CODES.items()}
     fields = {"invalid"}  # the default of Invalid.field
     for path in (ROOT / "src").rglob("*.py"):

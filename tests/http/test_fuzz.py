@@ -62,6 +62,20 @@ BEYOND_A_SCHEMA = {
     "time_malformed": "years that UTC has not",
     "algorithm_unknown": "which algorithm goes with which use",
     "missing": "either an e-mail address or a username",
+    "client_name_malformed": "printable in any script, and visible",
+    "redirect_uri_malformed": "an address that answers may be sent to",
+    "redirect_uris_missing": "redirect URIs go with authorization_code",
+    "audience_malformed": "a URI in all its parts",
+    "jwks_uri_malformed": "likewise",
+    "client_keys_malformed": "what a key of its type has to have",
+    "client_keys_private": "never the secret half of a key",
+    "client_keys_missing": "keys go with private_key_jwt",
+    "client_keys_unused": "likewise",
+    "grant_types_contradictory": "which grant types go together",
+    "grant_types_public": "what is for those who prove themselves",
+    "introspection_public": "likewise",
+    "pkce_required": "likewise",
+    "auth_method_fixed": "whether it differs from what was registered",
 }
 """Codes of fields whose rule a JSON Schema cannot say; a well-formed request may be refused with these."""
 

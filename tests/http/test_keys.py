@@ -13,7 +13,11 @@ JWKS = "/oauth2/jwks"
 
 
 async def published(api):
-    return [key["kid"] for key in (await api.call("GET", JWKS)).json()["keys"]]
+    """The ids of the keys of access tokens, as everybody sees them."""
+    keys = (await api.call("GET", JWKS)).json()["keys"]
+    async with api.store.transaction():
+        ours = {key.id for key in await api.store.keys.all() if key.use is KeyUse.SIGN}
+    return [key["kid"] for key in keys if key["kid"] in ours]
 
 
 async def listed(api, use="sign"):
@@ -31,9 +35,16 @@ async def test_the_jwks_may_be_cached_and_asked_for_again_by_its_tag(api):
     assert answer.headers["content-type"] == "application/jwk-set+json"
     assert answer.headers["cache-control"] == "public, max-age=300"
     tag = answer.headers["etag"]
-    [key] = answer.json()["keys"]
-    assert key.keys() == {"kty", "crv", "x", "y", "kid", "use", "alg"}
-    assert (key["use"], key["alg"]) == ("sig", "ES256")
+    keys = answer.json()["keys"]
+    assert sorted(key["alg"] for key in keys) == [
+        "ES256",
+        "ES256",
+        "RS256",
+    ]  # access tokens, and ID tokens of each kind
+    for key in keys:
+        members = {"crv", "x", "y"} if key["kty"] == "EC" else {"n", "e"}
+        assert key.keys() == {"kty", "kid", "use", "alg"} | members
+        assert key["use"] == "sig"
     for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
         again = await api.call("GET", JWKS, headers={"If-None-Match": known})
         assert (again.status_code, again.content) == (304, b"")
@@ -138,10 +149,10 @@ async def test_keys_are_for_operators_and_show_no_secret(api):
         assert (await api.call(method, path)).status_code == 401
         assert (await api.call(method, path, by="boss@example.org")).status_code == 403
     items = (await api.call("GET", KEYS, by=ADMIN)).json()["items"]
-    assert {key["use"] for key in items} == {"sign", "refresh"}
+    assert {key["use"] for key in items} == set(KeyUse)
     for key in items:
         assert key.keys() == {
             "id", "use", "algorithm", "state", "created_at", "activates_at", "superseded_at", "revoked_at", "public_jwk"
         }  # fmt: skip
-        assert (key["public_jwk"] or {}).keys() <= {"kty", "crv", "x", "y"}
+        assert (key["public_jwk"] or {}).keys() <= {"kty", "crv", "x", "y", "n", "e"}
         assert (key["public_jwk"] is None) == (key["use"] == "refresh")

@@ -120,6 +120,27 @@ async def my_profile(api):
     return Call(json={"display_name": "Walked"}, headers={"If-Match": '"1"'}, by=email)
 
 
+async def a_new_client(api):
+    uris = {"redirect_uris": ["https://shop.example.org/callback"], "audiences": ["https://api.example.org"]}
+    return Call(json={"client_name": "Walked", **uris, "scope": "openid", "access_token_lifetime": 60})
+
+
+async def a_client(api):
+    call = await a_new_client(api)
+    answer = await api.call("POST", "/api/v1/clients", by=ADMIN, json=call.json)
+    assert answer.status_code == 201, answer.text
+    return Call({"client_id": answer.json()["client_id"]}, headers={"If-Match": '"1"'})
+
+
+async def a_client_to_change(api):
+    changes = {"client_name": "Changed", "scope": "openid email", "require_pkce": None, "audiences": ["urn:a"]}
+    return replace(await a_client(api), json=changes)
+
+
+async def a_client_with_a_secret(api):
+    return replace(await a_client(api), json={"overlap_seconds": 60}, headers={})
+
+
 async def a_key(api):
     answer = await api.call("POST", "/api/v1/keys/rotate", by=ADMIN, json={"use": "refresh"})
     return Call({"key_id": answer.json()["id"]})
@@ -170,6 +191,12 @@ WAYS = {
     "POST /api/v1/grants": a_new_grant,
     "GET /api/v1/grants/{grant_id}": a_grant,
     "DELETE /api/v1/grants/{grant_id}": a_grant,
+    "GET /api/v1/clients": just(),
+    "POST /api/v1/clients": a_new_client,
+    "GET /api/v1/clients/{client_id}": a_client,
+    "PATCH /api/v1/clients/{client_id}": a_client_to_change,
+    "DELETE /api/v1/clients/{client_id}": a_client,
+    "POST /api/v1/clients/{client_id}/rotate-secret": a_client_with_a_secret,
     "GET /api/v1/keys": just(),
     "POST /api/v1/keys/rotate": just({"use": "sign"}),
     "POST /api/v1/keys/{key_id}/revoke": a_key,

@@ -257,6 +257,47 @@ def test_a_role_is_defined_given_for_a_time_and_taken_away(people, told, hexward
     assert refused("roles", "show", "reader") == "not_found"
 
 
+def test_an_application_is_registered_changed_and_removed_as_the_api_shows_it(people, told, hexward, refused, api):
+    given = ("--redirect-uri", "https://shop.example.org/cb", "--scope", "openid", "--scope", "shop:read")
+    made = told("clients", "create", "Zoë’s 店", *given, "--grant", "authorization_code", "--grant", "refresh_token")
+    secret = made.pop("client_secret")
+    assert re.fullmatch(r"hws_[A-Za-z0-9_-]{43}", secret)
+    assert made.pop("client_secret_expires_at") == 0
+    id = made["client_id"]
+    assert made == told("clients", "show", id) == api(f"/clients/{id}")
+    assert (made["scope"], made["access_token_lifetime"]) == ("openid shop:read", 300)
+    assert told("clients", "list", "--q", "ZOË") == api("/clients?q=zo%C3%AB") == {"items": [made], "next_cursor": None}
+    changed = told("clients", "update", id, "--name", "Shop", "--access-lifetime", "10m", "--clear", "scope")
+    assert (changed["client_name"], changed["access_token_lifetime"]) == ("Shop", 600)
+    assert (changed["scope"], changed["redirect_uris"]) == ("openid profile email", made["redirect_uris"])
+    rotated = told("clients", "rotate-secret", id, "--overlap", "0")
+    assert rotated["client_secret"] != secret
+    assert len(rotated["secrets"]) == 1
+    assert [told("clients", done, id)["enabled"] for done in ("disable", "enable")] == [False, True]
+    assert refused("clients", "update", id, "--redirect-uri", "http://shop.example.org/cb") == "invalid"
+    assert refused("clients", "disable", "hexward-api") == "client_built_in"
+    assert refused("clients", "create", "Strong", *given, "--trusted", "--as", "li@example.org") == "forbidden"
+    assert hexward("clients", "delete", id, "--yes").stdout == f"Deleted the application {id}.\n"
+    assert refused("clients", "show", id) == "not_found"
+    events = told("audit", "list", "--action", "client.secret_rotated", "--limit", "1")["items"]
+    assert [(e["subject"], e["details"]["overlap_seconds"]) for e in events] == [(f"client:{id}", 0)]
+
+
+def test_an_application_proves_itself_by_keys_from_a_file_and_people_are_told_to_keep_a_secret(hexward, told, tmp_path):
+    file = tmp_path / "keys.json"
+    file.write_text('{"keys": [{"kty": "EC", "crv": "P-256", "x": "AQ", "y": "Ag"}]}')
+    machine = ("--grant", "client_credentials", "--audience", "urn:x")
+    keyed = ("--auth-method", "private_key_jwt", "--jwks-file")
+    for source, options in ((str(file), {}), ("-", {"input": file.read_text()})):
+        made = told("clients", "create", "Gateway", *machine, *keyed, source, **options)
+        assert made["jwks"]["keys"][0]["crv"] == "P-256"
+        assert "client_secret" not in made
+    shown = hexward("clients", "create", "Reports", *machine).stdout
+    assert shown.startswith("Registered Reports.\n")
+    assert re.search(r"\nSecret  hws_\S{43}\nKeep it now: .* never shown again.\n$", shown)
+    assert "hws_" not in hexward("clients", "list").stdout
+
+
 def test_what_is_shown_to_people_says_what_was_done(people, hexward):
     shown = hexward("roles", "create", "shown", "--permission", "a:b").stdout
     assert shown.startswith("Created the role shown.\n")

@@ -18,6 +18,7 @@ from domain.keys import KeyUse
 from domain.upkeep import Upkept
 from entrypoints.cli import checks
 from entrypoints.cli.checks import Level
+from entrypoints.cli.clients import Duration
 from entrypoints.cli.desk import is_id
 from entrypoints.cli.frame import Command, confirm, visible
 from entrypoints.cli.kinds import Moment
@@ -141,6 +142,17 @@ def test_the_reference_page_is_what_the_commands_say():
         (["roles", "revoke", "zoe", "lead"], "add --yes"),
         (["roles", "grant", "zoe", "lead", "--expires", "soon"], "30d"),
         (["roles", "grant", "zoe", "lead", "--expires", "2030-01-01"], "with its zone"),
+        (["clients", "create"], "Missing argument 'NAME'"),
+        (["clients", "create", "Shop", "--grant", "password"], "'password' is not one of"),
+        (["clients", "create", "Shop", "--access-lifetime", "5 minutes"], "5m"),
+        (["clients", "create", "Shop", "--jwks-file", "/nowhere"], "No such file"),
+        (["clients", "create", "Shop", "--jwks-file", "/proc/version"], "one JSON object"),
+        (["clients", "update", "abc"], "say what is to be changed"),
+        (["clients", "update", "abc", "--auth-method", "none"], "'none' is not one of"),
+        (["clients", "update", "abc", "--clear", "scope", "--scope", "openid"], "exclude each other"),
+        (["clients", "update", "abc", "--clear", "client_name"], "'client_name' is not one of"),
+        (["clients", "rotate-secret", "abc", "--overlap", "-1"], "such as 90s"),
+        (["clients", "delete", "abc"], "add --yes"),
         (["keys", "revoke", "abc"], "add --yes"),
         (["serve", "--port", "0"], "0 is not in the range"),
         (["--as", "zoe", "config", "show"], "--as makes no difference"),
@@ -191,6 +203,20 @@ def test_a_moment_is_a_time_or_a_distance(text, moment, side, sign):
 def test_anything_else_is_no_moment(text):
     with pytest.raises(click.BadParameter):
         Moment("after").convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("90s", 90), ("5m", 300), ("24h", 86_400), ("30d", 2_592_000), ("2w", 1_209_600), (60, 60)],
+)
+def test_a_duration_is_so_many_seconds(text, seconds):
+    assert Duration().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "1.5h", "5 m", "5m\n", "1y", "٥m", "9999999999s"])
+def test_anything_else_is_no_duration(text):
+    with pytest.raises(click.BadParameter):
+        Duration().convert(text, None, None)
 
 
 def test_only_what_hexward_writes_as_an_id_is_one():

@@ -13,7 +13,7 @@ from dishka import AsyncContainer, Provider, Scope
 
 from application.authority import LiveAuthority
 from application.installation import PrepareInstallation
-from application.sessions import SignIn
+from application.sign_in import SignIn
 from application.users import Account, CreateUser, NewUser
 from builders import SettableClock, new_id
 from domain import ports

@@ -9,7 +9,8 @@ import pytest
 from adapters.memory.store import MemoryStore
 from application.accounts import ChangeOwnPassword, Register, Registrant
 from application.keys import KeyRing
-from application.sessions import FLOOR, Authenticate, RefreshSession, SignOut
+from application.sessions import Authenticate, RefreshSession, SignOut
+from application.sign_in import FLOOR
 from application.turns import TRIES_AT_ONCE, Tries
 from application.users import SetPassword, SuspendUser
 from contracts.steps import at_once, within

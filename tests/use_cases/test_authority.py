@@ -19,7 +19,7 @@ from contracts.steps import at_once, beside, finished, waits, within
 from domain import ports
 from domain.clients import FIRST_PARTY, ClientId
 from domain.errors import NotAuthenticated, Unavailable
-from domain.ports import AccessTokens, Change, ChangeKind, News
+from domain.ports import AccessTokens, Change, ChangeKind, News, SigningKeys
 from domain.sessions import SESSION_LIFETIME, SessionId
 from domain.users import UserId, UserStatus
 from use_cases.service import ORIGIN, ROOT, a_server, instead
@@ -180,8 +180,8 @@ async def test_a_lost_feed_is_never_a_denial_and_does_not_touch_signatures(serve
     server.clock.move(timedelta(seconds=30))
     with pytest.raises(Unavailable):
         await authenticate(token, ORIGIN)
-    assert tokens.verify(token, server.clock.now()).subject == server.root
-    assert b'"kid"' in tokens.jwks(server.clock.now())
+    assert tokens.verify(token, server.clock.now()).user_id == server.root
+    assert b'"kid"' in (await server.get(SigningKeys)).jwks(server.clock.now())
     feed.lost = False
     assert (await authenticate(token, ORIGIN)).facts.user_id == server.root
 

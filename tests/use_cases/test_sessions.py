@@ -8,16 +8,8 @@ import pytest
 
 from application.keys import KeyRing, RotateKey
 from application.roles import GrantRole, RevokeGrant
-from application.sessions import (
-    FLOOR,
-    FLOOR_WINDOW,
-    LONGEST_FLOOR,
-    Authenticate,
-    Floor,
-    RefreshSession,
-    SignIn,
-    SignOut,
-)
+from application.sessions import Authenticate, RefreshSession, SignOut
+from application.sign_in import FLOOR, FLOOR_WINDOW, LONGEST_FLOOR, Floor, SignIn
 from application.turns import TRIES_AT_ONCE
 from application.users import DeleteUser, SetPassword, SuspendUser
 from builders import DAY, SECOND, SettableClock, a_family, a_session, a_user, an_event

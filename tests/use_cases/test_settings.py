@@ -230,6 +230,90 @@ def test_a_public_address_is_a_scheme_and_a_host_and_no_more(value):
     assert refused(PUBLIC_URL=value).startswith("HEXWARD_PUBLIC_URL must be an `http://` or `https://` address")
 
 
+# The brand
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (300).to_bytes(4, "big") + (100).to_bytes(4, "big") + bytes(40)
+SVG = '<?xml version="1.0"?>\n<!-- made by hand -->\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 30 10"/>'
+
+
+def a_webp(chunk: bytes, head: bytes) -> bytes:
+    return b"RIFF\0\0\0\0WEBP" + chunk + bytes(4) + head + bytes(40)
+
+
+def test_the_pages_have_a_look_without_any_setting():
+    settings = loaded()
+    assert (settings.brand_name, settings.brand_logo, settings.brand_color) == ("Hexward", None, "#6d28d9")
+
+
+def test_a_name_in_any_script_and_a_colour_in_any_case():
+    settings = loaded(BRAND_NAME=" Stadtwerke Köln – می\u200cخواهم ", BRAND_COLOR="#FFD500")
+    assert settings.brand_name == "Stadtwerke Köln – می\u200cخواهم"
+    assert settings.brand_color == "#ffd500"
+
+
+@pytest.mark.parametrize("name", ["x" * 61, "two\nlines", "bell\a", "turned \u202earound"])
+def test_a_name_that_cannot_be_shown_is_refused(name):
+    assert refused(BRAND_NAME=name) == "HEXWARD_BRAND_NAME must be a name of 1 to 60 printable characters"
+
+
+@pytest.mark.parametrize("color", ["red", "#fff", "6d28d9", "#6d28d9ff", "#6d28dg", "#٦٦٦٦٦٦", "#000000;}body{"])
+def test_a_colour_has_six_hexadecimal_digits(color):
+    assert refused(BRAND_COLOR=color) == "HEXWARD_BRAND_COLOR must be a colour as `#rrggbb`"
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "ratio"),
+    [
+        (PNG, "image/png", 3),
+        (SVG, "image/svg+xml", 3),
+        ("\ufeff<svg width='50px' height=\"20\">", "image/svg+xml", 2.5),
+        ("<svg>", "image/svg+xml", 1),
+        (a_webp(b"VP8 ", bytes(6) + bytes([200, 0, 50, 0])), "image/webp", 4),
+        (a_webp(b"VP8L", b"\x2f" + (99 | 49 << 14).to_bytes(4, "little")), "image/webp", 2),
+        (a_webp(b"VP8X", bytes(4) + bytes([99, 0, 0, 24, 0, 0])), "image/webp", 4),
+    ],
+)
+def test_a_logo_is_told_by_what_it_holds(tmp_path, content, media_type, ratio):
+    path = a_file(tmp_path, content)
+    logo = load({"HEXWARD_BRAND_LOGO": Path(path).name}, tmp_path).brand_logo
+    assert logo is not None
+    assert (str(logo), logo.media_type, logo.ratio) == (path, media_type, ratio)
+    assert logo.content == Path(path).read_bytes()
+    assert repr(logo.content) not in repr(logo)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "neither SVG nor PNG nor WebP"),
+        (b"\xff\xd8\xff\xe0 a JPEG", "neither SVG nor PNG nor WebP"),
+        ("<html><svg></html>", "neither SVG nor PNG nor WebP"),
+        (PNG[:20], "neither SVG nor PNG nor WebP"),
+        (PNG.replace((100).to_bytes(4, "big"), bytes(4)), "no size"),
+        (PNG.replace((100).to_bytes(4, "big"), (1).to_bytes(4, "big")), "no size"),
+        (a_webp(b"VP9 ", bytes(10)), "no size"),
+        ('<svg viewBox="0 0 1.2.3 4">', "no size"),
+        (PNG + bytes(262_144), "larger than 256 KiB"),
+    ],
+)
+def test_what_is_no_logo_stops_the_start(tmp_path, content, why):
+    message = refused(BRAND_LOGO=a_file(tmp_path, content))
+    assert message.startswith("HEXWARD_BRAND_LOGO must be the path of an SVG, PNG or WebP file of at most 256 KiB (")
+    assert why in message
+
+
+def test_a_logo_that_is_not_there_stops_the_start(tmp_path):
+    assert "(cannot read the file: No such file" in refused(BRAND_LOGO=str(tmp_path / "none.svg"))
+    assert "(cannot read the file: Is a directory)" in refused(BRAND_LOGO=str(tmp_path))
+    assert "(~ has no meaning here)" in refused(BRAND_LOGO="~/logo.svg")
+
+
+def test_the_logo_is_shown_by_its_path(tmp_path):
+    path = a_file(tmp_path, SVG)
+    shown = {row.name: row.value for row in show(load({"HEXWARD_BRAND_LOGO": path}, HERE))}
+    assert shown["HEXWARD_BRAND_LOGO"] == path
+
+
 # Unknown variables
 
 

@@ -7,14 +7,13 @@ take the time from the system's clock.
 import base64
 import hashlib
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jwt import PyJWS, PyJWTError
 
 from adapters.jwt.claims import TYPE, read_claims, read_header, write_claims
-from adapters.jwt.ring import Ring, SigningKey
+from adapters.jwt.ring import JwtSigningKeys, SigningKey
 from application.authority import Recent
 from domain.errors import NotAuthenticated
 from domain.keys import ALGORITHMS, Key, KeyUse
@@ -34,36 +33,37 @@ class _Verified:
 
 
 class JwtAccessTokens:
-    """The tokens of `issuer`, for `issuer` itself: one for other audiences only is refused.
+    """The tokens of `issuer`, signed with the keys of use `sign` and no others.
 
     What verified is remembered, by hash of the token, for the `cache_size` tokens used last. To be used by one event
     loop only.
     """
 
-    def __init__(self, issuer: str, cache_size: int = 10_000) -> None:
-        self._issuer = issuer
+    def __init__(self, keys: JwtSigningKeys, issuer: str, cache_size: int = 10_000) -> None:
+        self._keys, self._issuer = keys, issuer
         self._cache_size = cache_size
+        self._generation = keys.generation
         self._jws = PyJWS(algorithms=ALGORITHMS[KeyUse.SIGN])  # `none` and HMAC do not even exist in it
-        self._ring = Ring()
         self._verified: Recent[bytes, _Verified] = Recent(cache_size)
-
-    def load(self, keys: Collection[tuple[Key, bytes]]) -> None:
-        """Raises Unavailable, and keeps the ring it has, if a secret half is not a key of its algorithm."""
-        self._ring = Ring(keys)
-        self._verified = Recent(self._cache_size)
-
-    def jwks(self, now: datetime) -> bytes:
-        return self._ring.jwks(now)
 
     def sign(self, claims: AccessClaims, now: datetime) -> str:
         """Times are written in whole seconds, rounded down."""
-        signer = self._ring.signing(now)
+        signer = self._keys.signing(KeyUse.SIGN, now)
         return self._jws.encode(
             write_claims(claims), signer.private, signer.key.algorithm, {"typ": TYPE, "kid": signer.key.id}
         )
 
     def verify(self, token: str, now: datetime) -> AccessClaims:
+        """Raises NotAuthenticated as `read` does, and for a token that is for others only."""
+        claims = self.read(token, now)
+        if self._issuer not in claims.audience:
+            raise _invalid()
+        return claims
+
+    def read(self, token: str, now: datetime) -> AccessClaims:
         """Raises NotAuthenticated with `token_expired` for what was a good token, `token_invalid` for all else."""
+        if self._generation != self._keys.generation:
+            self._verified, self._generation = Recent(self._cache_size), self._keys.generation
         if len(token) > MAX_LENGTH or not token.isascii():
             raise _invalid()
         digest = hashlib.sha256(token.encode()).digest()
@@ -84,7 +84,7 @@ class JwtAccessTokens:
             claims, not_before = read_claims(payload)
         except (PyJWTError, ValueError, RecursionError):
             raise _invalid() from None  # their messages quote the token
-        if claims.issuer != self._issuer or self._issuer not in claims.audience:
+        if claims.issuer != self._issuer:
             raise _invalid()
         return _Verified(claims, not_before, key.key)
 
@@ -95,9 +95,14 @@ class JwtAccessTokens:
             raise ValueError("not three segments")
         segment = compact[1]
         header = read_header(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-        key = self._ring.find(header.kid)
+        key = self._keys.find(header.kid)
         # PyJWT compares the algorithm as well, with what we tell it; confusion of keys is worth two locks.
-        if key is None or header.alg != key.key.algorithm or not header.is_access_token():
+        if (
+            key is None
+            or key.key.use is not KeyUse.SIGN
+            or header.alg != key.key.algorithm
+            or not header.is_access_token()
+        ):
             raise ValueError("not an access token of a key of ours")
         return key
 

@@ -30,14 +30,14 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.typ.lower() in _TYPES
 
 
-class Claims(msgspec.Struct, frozen=True):
-    """The claims by their registered names; all are required. Others are ignored, so that newer servers may add some.
+class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The claims by their registered names. Others are ignored, so that newer servers may add some.
 
-    Times are whole seconds, rounded down.
+    Times are whole seconds, rounded down. What tells of a person and their session is there as a whole or not at all.
     """
 
     iss: str
-    sub: UUID
+    sub: str
     aud: str | tuple[str, ...]
     client_id: str
     scope: str
@@ -45,12 +45,13 @@ class Claims(msgspec.Struct, frozen=True):
     nbf: NumericDate
     exp: NumericDate
     jti: UUID
-    sid: UUID
-    auth_time: NumericDate
-    acr: str
-    amr: tuple[str, ...]
-    roles: tuple[str, ...]
-    authv: tuple[int, int]
+    sid: UUID | None = None
+    auth_time: NumericDate | None = None
+    acr: str | None = None
+    amr: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
+    authv: tuple[int, int] | None = None
+    claims: tuple[str, ...] = ()
 
 
 _claims = msgspec.json.Decoder(Claims)
@@ -61,6 +62,7 @@ _encoder = msgspec.json.Encoder()
 def write_claims(claims: AccessClaims) -> bytes:
     """The claims as JSON; a single audience is written as a string (RFC 7519, 4.1.3)."""
     issued_at = int(claims.issued_at.timestamp())
+    person = claims.user_id is not None
     wire = Claims(
         iss=claims.issuer,
         sub=claims.subject,
@@ -72,11 +74,12 @@ def write_claims(claims: AccessClaims) -> bytes:
         exp=int(claims.expires_at.timestamp()),
         jti=claims.token_id,
         sid=claims.session_id,
-        auth_time=int(claims.auth_time.timestamp()),
+        auth_time=None if claims.auth_time is None else int(claims.auth_time.timestamp()),
         acr=claims.acr,
-        amr=claims.amr,
-        roles=claims.roles,
-        authv=claims.authv,
+        amr=claims.amr if person else None,
+        roles=claims.roles if person else None,
+        authv=claims.authv if person else None,
+        claims=claims.claims,
     )
     return _encoder.encode(wire)
 
@@ -89,21 +92,31 @@ def read_header(text: bytes) -> Header:
 def read_claims(text: bytes) -> tuple[AccessClaims, datetime]:
     """The claims, and the time before which they do not hold; raises ValueError if one is missing or mistyped."""
     wire = _claims.decode(text)
+    person = (wire.sid, wire.auth_time, wire.acr, wire.amr, wire.roles, wire.authv)
+    of_client = all(value is None for value in person)
+    if not of_client and any(value is None for value in person):
+        raise ValueError("a session, or none")
+    if of_client and wire.sub != wire.client_id:
+        raise ValueError("a client's own token has the client as its subject (RFC 9068, 2.2)")
+    user_id = None if of_client else UserId(UUID(wire.sub))
+    if user_id is not None and str(user_id) != wire.sub:
+        raise ValueError("an id in another spelling")
     claims = AccessClaims(
         issuer=wire.iss,
-        subject=UserId(wire.sub),
+        user_id=user_id,
         audience=(wire.aud,) if isinstance(wire.aud, str) else wire.aud,
         client_id=ClientId(wire.client_id),
         scope=wire.scope,
         issued_at=_time(wire.iat),
         expires_at=_time(wire.exp),
         token_id=wire.jti,
-        session_id=SessionId(wire.sid),
-        auth_time=_time(wire.auth_time),
+        session_id=None if wire.sid is None else SessionId(wire.sid),
+        auth_time=None if wire.auth_time is None else _time(wire.auth_time),
         acr=wire.acr,
-        amr=wire.amr,
-        roles=wire.roles,
-        authv=wire.authv,
+        amr=wire.amr or (),
+        roles=wire.roles or (),
+        authv=wire.authv or (0, 0),
+        claims=wire.claims,
     )
     return claims, _time(max(wire.nbf, wire.iat))
 

@@ -23,23 +23,29 @@ class SigningKey:
     jwk: Mapping[str, str] = field(repr=False)
 
 
-class Ring:
-    """Some signing keys, unchanging; their states pass with the time that is asked about."""
+class JwtSigningKeys:
+    """The ring that both kinds of token share: keys of asymmetric uses; their states pass with the time that is asked
+    about. `generation` rises with every load, for whoever remembers what verified."""
 
-    def __init__(self, keys: Collection[tuple[Key, bytes]] = ()) -> None:
-        """Raises Unavailable if a secret half is not a key of the algorithm it is stored for."""
-        self._keys = {key.id: _read(key, secret) for key, secret in keys if key.use is KeyUse.SIGN}
+    def __init__(self) -> None:
+        self._keys: Mapping[str, SigningKey] = {}
         self._published: tuple[tuple[str, ...], bytes] | None = None
+        self.generation = 0
+
+    def load(self, keys: Collection[tuple[Key, bytes]]) -> None:
+        self._keys = {key.id: _read(key, secret) for key, secret in keys if key.use is not KeyUse.REFRESH}
+        self._published = None
+        self.generation += 1
 
     def find(self, id: str) -> SigningKey | None:
         """The key of that id, in whatever state."""
         return self._keys.get(id)
 
-    def signing(self, now: datetime) -> SigningKey:
+    def signing(self, use: KeyUse, now: datetime) -> SigningKey:
         """The key that signs at `now`; raises Unavailable without one."""
-        key = active((held.key for held in self._keys.values()), KeyUse.SIGN, now)
+        key = active((held.key for held in self._keys.values()), use, now)
         if key is None:
-            raise Unavailable("there is no key for access tokens", code="no_active_key")
+            raise Unavailable(f"there is no key for the use {use}", code="no_active_key")
         return self._keys[key.id]
 
     def jwks(self, now: datetime) -> bytes:

@@ -7,9 +7,11 @@ from uuid import UUID
 from adapters.memory.transaction import MemoryTransaction, Table
 from domain.audit import AuditEvent, EventId
 from domain.clients import Client, ClientId
+from domain.consents import Consent
 from domain.credentials import Failures, PasswordCredential
 from domain.idempotency import Answered
 from domain.keys import Key
+from domain.one_time import OneTimeKind, OneTimeValue
 from domain.ports import Installation, Page
 from domain.roles import BUILT_IN_ROLES, Grant, GrantId, Role
 from domain.scopes import Scope
@@ -38,6 +40,8 @@ class Tables:
         self.authority: Table[UserId, int] = Table(transaction)
         self.grants: Table[GrantId, Grant] = Table(transaction)
         self.clients: Table[ClientId, Client] = Table(transaction)
+        self.consents: Table[tuple[UserId, ClientId], Consent] = Table(transaction)
+        self.one_time_values: Table[tuple[OneTimeKind, bytes], OneTimeValue] = Table(transaction)
         self.sessions: Table[SessionId, Session] = Table(transaction)
         self.families: Table[FamilyId, Family] = Table(transaction)
         self.keys: Table[str, Key] = Table(transaction)

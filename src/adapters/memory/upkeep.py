@@ -33,6 +33,9 @@ class MemoryUpkeep:
             case Leftover.ANSWERS:
                 gone = _remove_oldest(self.tables.answers, lambda answered: answered.expires_at, before, limit)
                 return Removed(len(gone), len(gone) == limit)
+            case Leftover.ONE_TIME_VALUES:
+                used = _remove_oldest(self.tables.one_time_values, lambda value: value.expires_at, before, limit)
+                return Removed(len(used), len(used) == limit)
 
     async def drop_audit_month(self, now: datetime, kept: timedelta) -> Removed:
         since = audit_kept_since(now, kept)

@@ -13,7 +13,7 @@ from adapters.postgres.audit import EVENT_COLUMNS, write_event
 from adapters.postgres.changes import announce
 from adapters.postgres.clients import read_client
 from adapters.postgres.database import Database, Hot, Row
-from adapters.postgres.queries import parameters, prefixed
+from adapters.postgres.queries import parameters, prefixed, storable
 from adapters.postgres.tables import audit_events, clients, families, grants, sessions, users
 from adapters.postgres.users import read_facts
 from domain.audit import AuditEvent
@@ -35,17 +35,39 @@ _ADD_SESSION = Hot(insert(sessions).values(parameters(sessions)))
 _FIND_SESSION = Hot(select(sessions).where(sessions.c.id == _ID))
 _OPEN_SESSIONS = Hot(
     select(sessions)
-    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None))
+    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None), sessions.c.parent_id.is_(None))
     .order_by(sessions.c.created_at, sessions.c.id)
 )
-_END_FAMILIES = Hot(
-    update(families).where(families.c.session_id == _SOME, families.c.ended_at.is_(None)).values(_ENDED)
+_LOCK_SESSION = Hot(select(sessions).where(sessions.c.id == _ID).with_for_update(key_share=True))
+_OPEN_CHILD = Hot(
+    select(sessions)
+    .where(sessions.c.parent_id == bindparam("parent_id"), sessions.c.ended_at.is_(None))
+    .where(sessions.c.client_id == bindparam("client_id"))
+    .order_by(sessions.c.id)
+    .with_for_update(key_share=True)
 )
+_OPEN_AT = Hot(
+    select(sessions)
+    .where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None))
+    .where(sessions.c.client_id == bindparam("client_id"))
+    .order_by(sessions.c.created_at, sessions.c.id)
+)
+_OPEN_OF_USER = Hot(select(sessions.c.id).where(sessions.c.user_id == _USER_ID, sessions.c.ended_at.is_(None)))
+_SESSION = parameters(sessions)
+_SAVE_SESSION = Hot(update(sessions).where(sessions.c.id == _SESSION["id"]).values(_SESSION))
+_families_ended = update(families).where(families.c.session_id == _SOME, families.c.ended_at.is_(None)).values(_ENDED)
+_END_FAMILIES = Hot(_families_ended)
 _END_SESSIONS = Hot(
     update(sessions)
     .where(sessions.c.id == _SOME, sessions.c.ended_at.is_(None))
     .values(_ENDED)
     .returning(sessions.c.id)
+)
+# What was added to sessions meanwhile: their families are ended, their children are for `end` to end.
+_END_LATE = Hot(
+    select(sessions.c.id)
+    .where(sessions.c.parent_id == _SOME, sessions.c.ended_at.is_(None))
+    .add_cte(_families_ended.cte("late"))
 )
 _over_at = func.least(sessions.c.ended_at, sessions.c.expires_at)
 _OVER = Hot(select(sessions.c.id).where(_over_at < bindparam("before")).order_by(_over_at).limit(_REMOVED_PER_SESSION))
@@ -60,6 +82,13 @@ _free_sessions = (
     .cte("chosen")
 )
 _REMOVE_SESSIONS = Hot(delete(sessions).where(sessions.c.id.in_(select(_free_sessions.c.id))))
+
+_END_FAMILIES_AT = Hot(
+    update(families)
+    .where(families.c.client_id == bindparam("client_id"), families.c.ended_at.is_(None))
+    .values(_ENDED)
+    .returning(families.c.id)
+)
 
 _FAMILY = parameters(families)
 _ADD_FAMILY = Hot(insert(families).values(_FAMILY))
@@ -131,12 +160,33 @@ class PostgresSessions:
         await self.database.fetch(_END_FAMILIES, ids=list(ids), now=now, reason=reason)
         closed = await self.database.fetch(_END_SESSIONS, ids=list(ids), now=now, reason=reason)
         await announce(self.database, ChangeKind.SESSION, sorted(str(row["id"]) for row in closed))
+        # Only now, in a statement of its own: who adds a child or a family holds the session until the commit (`locked`,
+        # `open_child`), and so has either been waited for above, or will find the session ended.
+        children = await self.database.fetch(_END_LATE, ids=list(ids), now=now, reason=reason)
+        await self.end([SessionId(row["id"]) for row in children], now, reason)
         return [SessionId(row["id"]) for row in closed]
 
     async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
-        ids = [session.id for session in await self.open_of(user_id)]
+        ids = [SessionId(row["id"]) for row in await self.database.fetch(_OPEN_OF_USER, user_id=user_id)]
         await self.end(ids, now, reason)
         return ids
+
+    async def locked(self, id: SessionId) -> Session | None:
+        row = await self.database.first(_LOCK_SESSION, id=id)
+        return None if row is None else read_session(row)
+
+    async def open_child(self, parent_id: SessionId, client_id: ClientId) -> Session | None:
+        row = await self.database.first(_OPEN_CHILD, parent_id=parent_id, client_id=client_id)
+        return None if row is None else read_session(row)
+
+    async def open_at(self, user_id: UserId, client_id: ClientId) -> Sequence[Session]:
+        if not storable(client_id):
+            return ()
+        rows = await self.database.fetch(_OPEN_AT, user_id=user_id, client_id=client_id)
+        return [read_session(row) for row in rows]
+
+    async def save(self, session: Session) -> None:
+        await self.database.fetch(_SAVE_SESSION, **write_session(session))
 
     async def _sweep(self, before: datetime) -> None:
         """Remove some sessions that were over by then. Families first, as `end` does it, and never waiting: what
@@ -181,6 +231,9 @@ class PostgresFamilies:
     async def save(self, family: Family) -> None:
         await self.database.fetch(_SAVE_FAMILY, **write_family(family))
 
+    async def end_at(self, client_id: ClientId, now: datetime, reason: EndReason) -> int:
+        return len(await self.database.fetch(_END_FAMILIES_AT, client_id=client_id, now=now, reason=reason))
+
     async def last_rotations(self, ids: Collection[SessionId]) -> Mapping[SessionId, datetime]:
         if not ids:
             return {}
@@ -204,6 +257,8 @@ def read_session(row: Row, prefix: str = "") -> Session:
         user_agent=row[f"{prefix}user_agent"],
         ended_at=row[f"{prefix}ended_at"],
         end_reason=_reason(row, prefix),
+        parent_id=None if row[f"{prefix}parent_id"] is None else SessionId(row[f"{prefix}parent_id"]),
+        offline=row[f"{prefix}offline"],
     )
 
 
@@ -221,6 +276,8 @@ def write_session(session: Session) -> Mapping[str, Any]:
         "user_agent": session.user_agent,
         "ended_at": session.ended_at,
         "end_reason": session.end_reason,
+        "parent_id": session.parent_id,
+        "offline": session.offline,
     }
 
 
@@ -239,6 +296,9 @@ def read_family(row: Row) -> Family:
         expires_at=row["expires_at"],
         ended_at=row["ended_at"],
         end_reason=_reason(row),
+        scope=row["scope"],
+        audience=tuple(row["audience"]),
+        claims=tuple(row["claims"]),
     )
 
 
@@ -257,6 +317,9 @@ def write_family(family: Family) -> Mapping[str, Any]:
         "expires_at": family.expires_at,
         "ended_at": family.ended_at,
         "end_reason": family.end_reason,
+        "scope": family.scope,
+        "audience": list(family.audience),
+        "claims": list(family.claims),
     }
 
 

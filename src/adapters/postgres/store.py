@@ -5,12 +5,13 @@ from typing import Self
 
 from adapters.postgres.audit import PostgresAuditLog
 from adapters.postgres.changes import PostgresChanges, PostgresFeed, feed
-from adapters.postgres.clients import PostgresClients
+from adapters.postgres.clients import PostgresClients, PostgresConsents
 from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
 from adapters.postgres.database import Database
 from adapters.postgres.idempotency import PostgresAnswers
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
+from adapters.postgres.one_time import PostgresOneTimeValues
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
 from adapters.postgres.upkeep import PostgresUpkeep
@@ -30,6 +31,8 @@ class PostgresStore:
     roles: PostgresRoles
     grants: PostgresGrants
     clients: PostgresClients
+    consents: PostgresConsents
+    one_time_values: PostgresOneTimeValues
     sessions: PostgresSessions
     families: PostgresFamilies
     keys: PostgresKeys
@@ -55,6 +58,8 @@ class PostgresStore:
             roles=PostgresRoles(database),
             grants=PostgresGrants(database),
             clients=PostgresClients(database),
+            consents=PostgresConsents(database),
+            one_time_values=PostgresOneTimeValues(database),
             sessions=PostgresSessions(database),
             families=PostgresFamilies(database),
             keys=PostgresKeys(database),

@@ -32,7 +32,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from domain.audit import Outcome
+from domain.clients import API_SCOPE, AuthMethod, IdTokenAlgorithm
 from domain.keys import KeyUse
+from domain.one_time import OneTimeKind
 from domain.ports import ChangeKind
 from domain.sessions import EndReason
 from domain.users import UserStatus
@@ -173,7 +175,8 @@ grants = Table(
     Index(None, "scope"),
 )
 
-# Grows with the applications that are registered.
+# Grows with the applications that are registered; one that was deleted keeps its row, so that its id in audit events
+# keeps its meaning. `number` orders pages, for ids are texts without an order of their own.
 clients = Table(
     "clients",
     metadata,
@@ -183,6 +186,42 @@ clients = Table(
     Column("access_token_lifetime", Interval, nullable=False),
     Column("family_idle", Interval, nullable=False),
     Column("family_lifetime", Interval, nullable=False),
+    Column("auth_method", Text, nullable=False, server_default=text("'none'")),
+    Column("grant_types", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("redirect_uris", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("post_logout_redirect_uris", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("audiences", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("secrets", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("jwks", JSONB(none_as_null=True)),
+    Column("jwks_uri", Text),
+    Column("id_token_algorithm", Text, nullable=False, server_default=text("'RS256'")),
+    Column("trusted", Boolean, nullable=False, server_default=text("false")),
+    Column("require_pkce", Boolean, nullable=False, server_default=text("true")),
+    Column("token_url_audience", Boolean, nullable=False, server_default=text("false")),
+    Column("may_introspect", Boolean, nullable=False, server_default=text("false")),
+    _key("scope_path", server_default=text("'*'")),
+    _moment("created_at", optional=True),
+    _moment("updated_at", optional=True),
+    _moment("deleted_at", optional=True),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("number", BigInteger, Identity(always=True), nullable=False),
+    _key("name_key", server_default=text("''")),
+    _one_of("auth_method", AuthMethod),
+    _one_of("id_token_algorithm", IdTokenAlgorithm),
+    UniqueConstraint("number"),
+)
+
+# At most one row a user and application.
+consents = Table(
+    "consents",
+    metadata,
+    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE"), primary_key=True),
+    _key("client_id", ForeignKey(clients.c.id), primary_key=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _moment("granted_at"),
+    _moment("updated_at"),
+    Index(None, "client_id"),
 )
 
 # At most 50 open ones a user, none older than 30 days, and those that were over in the last 30 days; each new one
@@ -202,9 +241,13 @@ sessions = Table(
     Column("user_agent", Text),
     _moment("ended_at", optional=True),
     Column("end_reason", Text),
+    # No foreign key: a child is over no later than its parent, and who removes the one must not wait for the other.
+    Column("parent_id", Uuid),
+    Column("offline", Boolean, nullable=False, server_default=text("false")),
     _one_of("end_reason", EndReason),
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
     Index("ix_sessions_open", "user_id", "created_at", "id", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_sessions_open_children", "parent_id", postgresql_where=text("ended_at IS NULL")),
     Index("ix_sessions_over_at", text("LEAST(ended_at, expires_at)")),
 )
 
@@ -226,11 +269,15 @@ families = Table(
     _moment("expires_at"),
     _moment("ended_at", optional=True),
     Column("end_reason", Text),
+    Column("scope", Text, nullable=False, server_default=text(f"'{API_SCOPE}'")),
+    Column("audience", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("claims", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     CheckConstraint("counter >= 0", name="counter"),
     _one_of("end_reason", EndReason),
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
     Index(None, "session_id"),
     Index("ix_families_open", "user_id", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_families_open_at", "client_id", postgresql_where=text("ended_at IS NULL")),
     postgresql_with={"fillfactor": 80},
 )
 
@@ -260,6 +307,26 @@ idempotent_answers = Table(
     Column("sealed", LargeBinary, nullable=False),
     _moment("expires_at"),
     Index(None, "expires_at"),
+)
+
+# A row an authorization code or client assertion, for an hour beyond its end; each new one removes two that are older,
+# and upkeep the rest.
+one_time_values = Table(
+    "one_time_values",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("hash", LargeBinary, primary_key=True),
+    _moment("created_at"),
+    _moment("expires_at"),
+    _key("client_id", optional=True),
+    Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE")),
+    Column("session_id", Uuid),  # no foreign key: who redeems a value locks the session, and no removal may wait
+    Column("details", JSONB, nullable=False),
+    _moment("used_at", optional=True),
+    Column("made", Uuid),
+    _one_of("kind", OneTimeKind),
+    Index(None, "expires_at"),
+    Index(None, "user_id"),
 )
 
 # One row.

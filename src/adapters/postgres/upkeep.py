@@ -27,7 +27,15 @@ from sqlalchemy import (
 
 from adapters.postgres.changes import KEPT
 from adapters.postgres.database import Database, Hot
-from adapters.postgres.tables import changes, families, idempotent_answers, sessions, sign_in_failures, upkeep
+from adapters.postgres.tables import (
+    changes,
+    families,
+    idempotent_answers,
+    one_time_values,
+    sessions,
+    sign_in_failures,
+    upkeep,
+)
 from domain.upkeep import Leftover, Removed, Upkept, audit_kept_since
 
 _LOCK = 0x6865_7877_6172_6403  # "hexward" and a number
@@ -77,11 +85,20 @@ def _sessions() -> Hot:
     return _counted(chosen, gone.returning(sessions.c.id).cte("gone"))
 
 
+def _one_time_values() -> Hot:
+    """Named by where they lie, for their key has two columns; that cannot change while they are held."""
+    place = literal_column("ctid")
+    chosen = _oldest(place, one_time_values.c.expires_at, _BEFORE)
+    gone = delete(one_time_values).where(_among(place, select(chosen.c.ctid)))
+    return _counted(chosen, gone.returning(one_time_values.c.hash).cte("gone"))
+
+
 _REMOVE: Mapping[Leftover, Hot] = {
     Leftover.SIGN_IN_FAILURES: _rows(sign_in_failures.c.key, sign_in_failures.c.last_at),
     Leftover.SESSIONS: _sessions(),
     Leftover.CHANGES: _rows(changes.c.id, changes.c.at, func.least(_BEFORE, _READ_BY_ALL)),
     Leftover.ANSWERS: _rows(idempotent_answers.c.id, idempotent_answers.c.expires_at),
+    Leftover.ONE_TIME_VALUES: _one_time_values(),
 }
 _READ = Hot(select(upkeep))
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "serve": "Start Hexward and serve until told to stop.",
     "users": "Create, find, suspend and delete users.",
     "roles": "Define roles, and give them to users.",
+    "clients": "Register, change and remove applications, and rotate their secrets.",
     "keys": "List, rotate and revoke signing keys.",
     "audit": "Read the audit trail.",
     "db": "Migrate the database, compare it with the code, tidy it up.",

@@ -23,6 +23,7 @@ from domain.upkeep import PAUSE
 from entrypoints.http.accounts import OwnAccountController, RegistrationController
 from entrypoints.http.audit import AuditController
 from entrypoints.http.body import StrictRequest
+from entrypoints.http.clients import ClientsController
 from entrypoints.http.docs import docs_page, openapi_document, welcome
 from entrypoints.http.envelope import Envelope
 from entrypoints.http.health import health, live, ready
@@ -30,8 +31,21 @@ from entrypoints.http.hot import Lane
 from entrypoints.http.idempotency import IdempotencyKeys, answered_before
 from entrypoints.http.keys import KeysController, jwks
 from entrypoints.http.limits import Limits
+from entrypoints.http.oauth import errors as oauth_errors
+from entrypoints.http.oauth.authorize import authorize
+from entrypoints.http.oauth.discovery import discovery
+from entrypoints.http.oauth.token import introspect, revoke, token
+from entrypoints.http.oauth.userinfo import userinfo
 from entrypoints.http.open_sessions import OwnSessionsController, UserSessionsController
 from entrypoints.http.options import answer_options
+from entrypoints.http.pages import errors as page_errors
+from entrypoints.http.pages.account import AccountController
+from entrypoints.http.pages.assets import assets
+from entrypoints.http.pages.consent import ConsentController
+from entrypoints.http.pages.login import LoginController
+from entrypoints.http.pages.rendering import Pages
+from entrypoints.http.pages.sign_out import confirm_sign_out, end_session, logged_out
+from entrypoints.http.pages.visits import FormBodies, at_home
 from entrypoints.http.parameters import refuse_unknown
 from entrypoints.http.problems import HANDLERS
 from entrypoints.http.roles import GrantsController, PermissionsController, RolesController, UserRolesController
@@ -56,6 +70,7 @@ API = DishkaRouter(
         RolesController,
         PermissionsController,
         GrantsController,
+        ClientsController,
         KeysController,
         AuditController,
     ],
@@ -63,7 +78,26 @@ API = DishkaRouter(
     before_request=refuse_unknown,
 )
 PAGES = Router("/", route_handlers=[welcome, docs_page, openapi_document])
-BESIDE = DishkaRouter("/", route_handlers=[live, ready, health, jwks])
+BESIDE = DishkaRouter("/", route_handlers=[live, ready, health, jwks, discovery])
+OAUTH = DishkaRouter("/", route_handlers=[token, introspect, userinfo], exception_handlers=oauth_errors.HANDLERS)
+REVOCATION = DishkaRouter(
+    "/", route_handlers=[revoke], middleware=[Settled()], exception_handlers=oauth_errors.HANDLERS
+)
+FOR_PEOPLE = DishkaRouter(
+    "/",
+    route_handlers=[
+        authorize,
+        end_session,
+        confirm_sign_out,
+        logged_out,
+        LoginController,
+        ConsentController,
+        AccountController,
+    ],
+    middleware=[FormBodies(), Settled()],
+    before_request=at_home,
+    exception_handlers=page_errors.HANDLERS,
+)
 """Made once, for the container's router changes the controllers it is given; every application has its own copy."""
 
 
@@ -122,7 +156,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
             await container.close()
 
     app = Litestar(
-        [PAGES, API, BESIDE],
+        [PAGES, API, BESIDE, OAUTH, REVOCATION, FOR_PEOPLE, *assets],
         before_request=answer_options,
         exception_handlers={**HANDLERS, AnsweredBefore: answered_before},
         request_class=StrictRequest,
@@ -142,6 +176,7 @@ def create_app(container: AsyncContainer, settings: Settings) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    app.state.pages, app.state.public_url = Pages(settings), settings.public_url
     setup_dishka(container, app)
     lane = Lane(app.asgi_handler)
     app.asgi_handler = envelope = Envelope(lane, settings)

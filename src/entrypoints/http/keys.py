@@ -14,7 +14,7 @@ from litestar.params import FromPath, JSONBody
 from application.keys import KeyRing, ListKeys, RevokeKey, RotateKey
 from domain.keys import JWKS_MAX_AGE, Key, KeyState, KeyUse
 from domain.policies import Actor
-from domain.ports import AccessTokens, Clock
+from domain.ports import Clock, SigningKeys
 from entrypoints.http.actor import header
 from entrypoints.http.moments import Moment
 from entrypoints.http.paging import Listing
@@ -119,13 +119,13 @@ class KeysController(Controller):
 )
 async def jwks(
     request: Request[Any, Any, Any],
-    tokens: FromDishka[AccessTokens],
+    keys: FromDishka[SigningKeys],
     ring: FromDishka[KeyRing],
     clock: FromDishka[Clock],
 ) -> Response[bytes]:
     """The JSON Web Key Set (RFC 7517) that verifies our tokens; cache it as the headers allow."""
     ring.require_ready(clock.now())  # an empty set would be cached, and fail every token elsewhere
-    body = tokens.jwks(clock.now())
+    body = keys.jwks(clock.now())
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"}
     known = [t.strip().removeprefix("W/") for t in ",".join(header(request, b"if-none-match")).split(",")]

@@ -7,7 +7,8 @@ from dishka import FromDishka
 from litestar import Controller, Request, Response, post
 from litestar.params import JSONBody
 
-from application.sessions import Authenticate, RefreshSession, SignIn, SignOut
+from application.sessions import Authenticate, RefreshSession, SignOut
+from application.sign_in import SignIn
 from domain.errors import Invalid
 from domain.policies import Origin
 from domain.tokens import TokenSet
@@ -41,6 +42,8 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 def _reply(tokens: TokenSet) -> Response[Tokens]:
+    if tokens.refresh_token is None:
+        raise RuntimeError("a first-party sign-in always gives a refresh token")
     content = Tokens(tokens.access_token, "Bearer", tokens.expires_in, tokens.refresh_token, tokens.scope)
     return Response(content, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 

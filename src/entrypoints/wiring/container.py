@@ -12,17 +12,19 @@ from importlib import import_module
 from dishka import AsyncContainer, Provider, Scope, decorate, make_async_container, provide, provide_all
 
 from adapters.argon2 import Argon2Hasher
-from adapters.jwt import JwtAccessTokens, JwtKeyMaker
+from adapters.jwt import JwtAccessTokens, JwtIdTokens, JwtKeyMaker, JwtSigningKeys
 from adapters.memory.limits import MemoryLimiter
+from adapters.oauth.assertions import JwtClientAssertions
 from adapters.passwords import LocalPasswordList
 from adapters.postgres.audit import PostgresAuditLog
 from adapters.postgres.changes import PostgresChanges, PostgresFeed
-from adapters.postgres.clients import PostgresClients
+from adapters.postgres.clients import PostgresClients, PostgresConsents
 from adapters.postgres.credentials import PostgresCredentials, PostgresSignInFailures
 from adapters.postgres.database import Database
 from adapters.postgres.idempotency import PostgresAnswers
 from adapters.postgres.installation import PostgresInstallations
 from adapters.postgres.keys import PostgresKeys
+from adapters.postgres.one_time import PostgresOneTimeValues
 from adapters.postgres.roles import PostgresGrants, PostgresRoles
 from adapters.postgres.schema import PostgresSchema
 from adapters.postgres.sessions import PostgresFamilies, PostgresSessions
@@ -33,10 +35,29 @@ from adapters.system import RandomSecrets, SystemClock
 from application.accounts import ChangeOwnPassword, ProvePassword, Register, RegistrationFloor
 from application.audit import ListAuditEvents, Trail
 from application.authority import LiveAuthority, MaxStaleness, Reread
+from application.browser import Browsers
+from application.clients import (
+    ClientChange,
+    CreateClient,
+    DeleteClient,
+    ListClients,
+    RotateClientSecret,
+    ShowClient,
+    UpdateClient,
+)
+from application.consents import ListConsents, WithdrawConsent
 from application.idempotency import Idempotency, Joining
 from application.installation import CheckReadiness, PrepareInstallation
 from application.keys import KeyRing, ListKeys, NewKey, RevokeKey, RotateDueKeys, RotateKey
 from application.maintenance import AuditRetention, Maintain, RemoveLeftovers
+from application.oauth.authentication import AuthenticateClient
+from application.oauth.authorization import Authorize
+from application.oauth.claims import IssueIdToken, UserInfo
+from application.oauth.grants import ExchangeCode, ExchangeRefreshToken, IssueToClient, Token
+from application.oauth.introspection import Introspect, RevokeToken
+from application.oauth.logout import Logout
+from application.oauth.sampling import IssueCounts
+from application.oauth.tickets import Tickets
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
     ChangeRole,
@@ -49,16 +70,8 @@ from application.roles import (
     RemoveRole,
     RevokeGrant,
 )
-from application.sessions import (
-    Authenticate,
-    FirstPartySignIn,
-    Floor,
-    Issuer,
-    IssueTokens,
-    RefreshSession,
-    SignIn,
-    SignOut,
-)
+from application.sessions import Authenticate, Issuer, IssueTokens, RefreshSession, SignOut
+from application.sign_in import FirstPartySignIn, Floor, SignIn
 from application.turns import Tries, Turns
 from application.users import (
     AccountChange,
@@ -81,15 +94,19 @@ from domain.ports import (
     BreachedPasswords,
     ChangeFeed,
     Changes,
+    ClientAssertions,
     Clients,
     Clock,
+    Consents,
     Credentials,
     Families,
     Grants,
+    IdTokens,
     Installations,
     KeyMaker,
     Keys,
     Limiter,
+    OneTimeValues,
     PasswordHasher,
     Roles,
     Schema,
@@ -97,6 +114,7 @@ from domain.ports import (
     Secrets,
     Sessions,
     SignInFailures,
+    SigningKeys,
     Transaction,
     Upkeep,
     Users,
@@ -114,6 +132,8 @@ class System(Provider):
     breached = provide(LocalPasswordList, provides=BreachedPasswords)
     limiter = provide(MemoryLimiter, provides=Limiter)
     key_maker = provide(JwtKeyMaker, provides=KeyMaker)
+    ring = provide(JwtSigningKeys)
+    client_assertions = provide(JwtClientAssertions, provides=ClientAssertions)
 
     @provide
     def sealer(self, place: Place) -> Sealer:
@@ -121,9 +141,19 @@ class System(Provider):
         return AesSealer(place.master_key)
 
     @provide
-    def access_tokens(self, settings: Settings) -> AccessTokens:
-        """Signed by us, for us."""
-        return JwtAccessTokens(settings.public_url)
+    def signing_keys(self, ring: JwtSigningKeys) -> SigningKeys:
+        """The ring that both kinds of token are signed with."""
+        return ring
+
+    @provide
+    def access_tokens(self, ring: JwtSigningKeys, settings: Settings) -> AccessTokens:
+        """Signed by us."""
+        return JwtAccessTokens(ring, settings.public_url)
+
+    @provide
+    def id_tokens(self, ring: JwtSigningKeys, settings: Settings) -> IdTokens:
+        """Likewise, with keys of their own."""
+        return JwtIdTokens(ring, settings.public_url)
 
     @provide
     async def hasher(self, settings: Settings) -> AsyncIterator[PasswordHasher]:
@@ -144,6 +174,8 @@ class Postgres(Provider):
     roles = provide(PostgresRoles, provides=Roles)
     grants = provide(PostgresGrants, provides=Grants)
     clients = provide(PostgresClients, provides=Clients)
+    consents = provide(PostgresConsents, provides=Consents)
+    one_time_values = provide(PostgresOneTimeValues, provides=OneTimeValues)
     sessions = provide(PostgresSessions, provides=Sessions)
     families = provide(PostgresFamilies, provides=Families)
     keys = provide(PostgresKeys, provides=Keys)
@@ -185,7 +217,10 @@ class UseCases(Provider):
         GrantRole, RevokeGrant, ListGrants, EffectivePermissions, LiveAuthority, Floor, Tries, IssueTokens, SignIn,
         RefreshSession, Authenticate, SignOut, PrepareInstallation, CheckReadiness, Turns, Register, ProvePassword,
         ChangeOwnPassword, ListSessions, EndSession, EndAllSessions, Idempotency,
-        RemoveLeftovers,
+        RemoveLeftovers, ClientChange, CreateClient, ShowClient, ListClients, UpdateClient, RotateClientSecret,
+        DeleteClient,
+        Browsers, ListConsents, WithdrawConsent, AuthenticateClient, Authorize, IssueIdToken, UserInfo, ExchangeCode,
+        ExchangeRefreshToken, IssueToClient, Token, Introspect, RevokeToken, Logout, IssueCounts, Tickets,
     )  # fmt: skip
 
     @provide
@@ -236,12 +271,14 @@ def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
     from dishka.integrations.litestar import LitestarProvider
 
     from entrypoints.http.actor import Callers
+    from entrypoints.http.pages.provider import PageParts
 
     return make_async_container(
         System(),
         Postgres(),
         UseCases(),
         Callers(),
+        PageParts(),
         LitestarProvider(),
         *more,
         *extensions(settings.extensions),

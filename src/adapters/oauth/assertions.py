@@ -1,0 +1,177 @@
+"""JWTs by which clients authenticate themselves (RFC 7523, 2.2 and 3; RFC 8725)."""
+
+import asyncio
+import base64
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from jwt import PyJWK, PyJWS, PyJWTError
+
+from adapters.oauth.remote_keys import RemoteDocuments, Unreachable
+from application.authority import Recent
+from domain.clients import KEYS_MAX, Client, ClientId
+from domain.errors import Unavailable
+from domain.ports import Assertion
+
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+MAX_LENGTH = 8 * 1024
+RSA_BITS = 2048
+FRESH = timedelta(minutes=5)
+ASKED_AGAIN = timedelta(minutes=1)
+"""How often, at most, a key that is not known leads to a request (PARITY R21)."""
+CLIENTS = 1_000
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+_KINDS: Mapping[str, tuple[str, str | None]] = {
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+    "ES256": ("EC", "P-256"),
+    "EdDSA": ("OKP", "Ed25519"),
+}
+_LAST_SECOND = 253_402_300_799  # the last one that a datetime can hold
+type NumericDate = Annotated[float, msgspec.Meta(ge=0, le=_LAST_SECOND)]
+
+log = logging.getLogger(__name__)
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is heeded. `jwk`, `jku`, `x5u`, `x5c`, `crit` and whatever comes next are refused unread: an assertion
+    does not bring its own key along (RFC 8725, 3.1)."""
+
+    alg: str
+    kid: str | None = None
+    typ: str | None = None
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """The claims by their registered names."""
+
+    iss: str
+    sub: str
+    aud: str | tuple[str, ...]
+    exp: NumericDate
+    jti: str | None = None
+    iat: NumericDate | None = None
+    nbf: NumericDate | None = None
+
+
+_header = msgspec.json.Decoder(Header)
+_claims = msgspec.json.Decoder(Claims)
+_set = msgspec.json.Decoder(dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The keys at a client's address as they were, and when they were asked for; None where that went wrong."""
+
+    uri: str
+    keys: Sequence[Mapping[str, Any]] | None
+    asked_at: datetime
+
+
+class JwtClientAssertions:
+    """Reads assertions with the keys that a client has registered, or publishes."""
+
+    def __init__(self) -> None:
+        self.fetch: Callable[[str], Awaitable[bytes]] = RemoteDocuments()
+        self._jws = PyJWS(algorithms=ALGORITHMS)  # `none` and HMAC do not even exist in it
+        self._held: Recent[ClientId, _Held] = Recent(CLIENTS)
+        self._fetching: Recent[ClientId, asyncio.Lock] = Recent(CLIENTS)
+
+    def claimed(self, assertion: str) -> ClientId | None:
+        compact = _COMPACT.fullmatch(assertion) if len(assertion) <= MAX_LENGTH else None
+        if compact is None:
+            return None
+        try:
+            return ClientId(_claims.decode(_decoded(compact[2])).sub)
+        except (ValueError, RecursionError):
+            return None
+
+    async def read(self, assertion: str, client: Client, now: datetime) -> Assertion | None:
+        compact = _COMPACT.fullmatch(assertion) if len(assertion) <= MAX_LENGTH else None
+        if compact is None:
+            return None
+        try:
+            header = _header.decode(_decoded(compact[1]))
+            claims = _claims.decode(_decoded(compact[2]))
+        except (ValueError, RecursionError):
+            return None
+        if header.alg not in ALGORITHMS:
+            return None
+        if not self._verifies(assertion, header, await self._keys(client, now, again=False)) and not (
+            client.jwks_uri is not None and self._verifies(assertion, header, await self._keys(client, now, again=True))
+        ):
+            return None
+        return Assertion(
+            issuer=claims.iss,
+            subject=claims.sub,
+            audience=(claims.aud,) if isinstance(claims.aud, str) else claims.aud,
+            id=claims.jti,
+            expires_at=_time(claims.exp),
+            issued_at=None if claims.iat is None else _time(claims.iat),
+            not_before=None if claims.nbf is None else _time(claims.nbf),
+        )
+
+    def _verifies(self, assertion: str, header: Header, keys: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether one of the keys signed it: of that id, if it names one, and of a kind that the algorithm is for."""
+        fitting = [key for key in keys[:KEYS_MAX] if _fits(key, header)]
+        return any(self._signed_by(assertion, header.alg, key) for key in fitting)
+
+    def _signed_by(self, assertion: str, algorithm: str, jwk: Mapping[str, Any]) -> bool:
+        try:
+            key = PyJWK(dict(jwk), algorithm=algorithm).key
+            if getattr(key, "key_size", RSA_BITS) < RSA_BITS and jwk.get("kty") == "RSA":
+                return False
+            self._jws.decode(assertion, key, algorithms=[algorithm])
+        except (PyJWTError, ValueError, TypeError, KeyError, RecursionError):
+            return False
+        return True
+
+    async def _keys(self, client: Client, now: datetime, *, again: bool) -> Sequence[Mapping[str, Any]]:
+        if client.jwks_uri is None:
+            return _keys_of(client.jwks or {})
+        lock = self._fetching.get(client.id) or asyncio.Lock()
+        self._fetching.put(client.id, lock)
+        async with lock:  # one request at a time, whose answer is good for all who wait
+            held = self._held.get(client.id)
+            known = held if held is not None and held.uri == client.jwks_uri else None
+            patience = ASKED_AGAIN if again or known is None or known.keys is None else FRESH
+            if known is None or not timedelta(0) <= now - known.asked_at < patience:
+                known = _Held(client.jwks_uri, await self._fetched(client.jwks_uri), now)
+                self._held.put(client.id, known)
+        if known.keys is None:
+            raise Unavailable("the keys of this application cannot be had", code="client_keys_unavailable")
+        return known.keys
+
+    async def _fetched(self, uri: str) -> Sequence[Mapping[str, Any]] | None:
+        try:
+            return _keys_of(_set.decode(await self.fetch(uri)))
+        except (Unreachable, ValueError, RecursionError) as error:
+            log.warning("the keys at %s cannot be had: %s", uri, error)
+            return None
+
+
+def _fits(key: Mapping[str, Any], header: Header) -> bool:
+    kind, curve = _KINDS[header.alg]
+    if key.get("kty") != kind or (curve is not None and key.get("crv") != curve):
+        return False
+    if key.get("use", "sig") != "sig" or key.get("alg", header.alg) != header.alg:
+        return False
+    return header.kid is None or key.get("kid") == header.kid
+
+
+def _keys_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    keys = document.get("keys")
+    return [key for key in keys if isinstance(key, Mapping)] if isinstance(keys, list) else []
+
+
+def _decoded(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,51 @@
+"""Tokens that clients get for themselves: too many to tell of each, so they are counted, and told of now and then."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from application.audit import Trail
+from domain.audit import Action
+from domain.clients import ClientId
+from domain.policies import Origin
+from domain.ports import Clock, Transaction
+
+TOLD_AGAIN = timedelta(hours=1)
+ROOM = 10_000
+"""Clients that are remembered; whoever was quiet for longest is told of anew."""
+
+
+@dataclass(slots=True)
+class _Count:
+    since: datetime
+    issued: int = 0
+
+
+class IssueCounts:
+    """How many tokens a worker has issued to each client since it last told the audit trail: at the first one, and with
+    the first one after each hour."""
+
+    def __init__(self, trail: Trail, clock: Clock, transaction: Transaction) -> None:
+        self._trail, self._clock, self._transaction = trail, clock, transaction
+        self._counts: OrderedDict[ClientId, _Count] = OrderedDict()
+
+    async def count(self, client_id: ClientId, origin: Origin) -> None:
+        """One more; raises Unavailable where it is time to tell, and that cannot be stored."""
+        now = self._clock.now()
+        known = self._counts.get(client_id)
+        if known is not None and now - known.since < TOLD_AGAIN:
+            known.issued += 1
+            return
+        issued = 1 if known is None else known.issued + 1
+        async with self._transaction():
+            await self._trail.record_at_door(
+                origin,
+                Action.CLIENT_TOKENS,
+                actor=f"client:{client_id}",
+                subject=f"client:{client_id}",
+                details={"issued": issued},
+            )
+        self._counts[client_id] = _Count(now)
+        self._counts.move_to_end(client_id)
+        if len(self._counts) > ROOM:
+            self._counts.popitem(last=False)

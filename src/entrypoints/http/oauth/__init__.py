@@ -1,0 +1,1 @@
+"""The endpoints of OAuth 2.1 and OpenID Connect, in the shapes that their RFCs demand."""

@@ -1,0 +1,1 @@
+"""Pages for people: sign-in, consent, their account. Rendered here, without scripts."""
