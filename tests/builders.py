@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from domain.audit import Action, AuditEvent, EventId
-from domain.clients import FIRST_PARTY, Client
+from domain.clients import FIRST_PARTY, AuthMethod, Client, ClientId, ClientSecret, GrantType, secret_hash
+from domain.consents import Consent
 from domain.credentials import PasswordCredential
 from domain.keys import Key, KeyUse
+from domain.one_time import OneTimeKind, OneTimeValue, one_time_hash
 from domain.policies import Actor, Facts, Origin
 from domain.roles import BUILT_IN_ROLES, Grant, GrantId, Permission, Role, Rules
 from domain.sessions import SESSION_LIFETIME, Family, FamilyId, Session, SessionId
@@ -105,6 +107,41 @@ def an_actor(*grants: Grant, rules: Rules | None = None, at: datetime = NOW, **c
 def a_client(**changes: Any) -> Client:
     """The built-in public client."""
     return replace(Client(FIRST_PARTY, "Hexward API"), **changes)
+
+
+def an_application(**changes: Any) -> Client:
+    """A registered client that people sign in to, and that proves itself by a secret."""
+    number = next(_numbers)
+    client = Client(
+        id=ClientId(f"application{number}"),
+        name=f"Application {number}",
+        auth_method=AuthMethod.BASIC,
+        grant_types=frozenset({GrantType.AUTHORIZATION_CODE, GrantType.REFRESH_TOKEN}),
+        redirect_uris=("https://app.example.org/callback",),
+        scopes=("openid", "profile", "offline_access"),
+        secrets=(ClientSecret(secret_hash("hws_secret"), NOW),),
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return replace(client, **changes)
+
+
+def a_consent(user: User, client: Client, *scopes: str, **changes: Any) -> Consent:
+    """What that user lets that client have."""
+    return replace(Consent(user.id, client.id, frozenset(scopes), NOW, NOW), **changes)
+
+
+def a_code(user: User | None = None, **changes: Any) -> OneTimeValue:
+    """An authorization code that can be used for a minute."""
+    code = OneTimeValue(
+        kind=OneTimeKind.AUTHORIZATION_CODE,
+        hash=one_time_hash(f"code{next(_numbers)}"),
+        created_at=NOW,
+        expires_at=NOW + timedelta(minutes=1),
+        client_id=FIRST_PARTY,
+        user_id=None if user is None else user.id,
+    )
+    return replace(code, **changes)
 
 
 def a_session(user: User | UserId | None = None, **changes: Any) -> Session:

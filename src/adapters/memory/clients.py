@@ -26,6 +26,8 @@ class MemoryClients:
         return await self.find(id)
 
     async def add(self, client: Client) -> None:
+        if self.tables.clients.get(client.id) is not None:
+            raise RuntimeError("the id of a client is never used again")
         self.tables.clients.put(client.id, client)
 
     async def save(self, client: Client) -> None:

@@ -124,8 +124,6 @@ class JwtClientAssertions:
     def _signed_by(self, assertion: str, algorithm: str, jwk: Mapping[str, Any]) -> bool:
         try:
             key = PyJWK(dict(jwk), algorithm=algorithm).key
-            if getattr(key, "key_size", RSA_BITS) < RSA_BITS and jwk.get("kty") == "RSA":
-                return False
             self._jws.decode(assertion, key, algorithms=[algorithm])
         except (PyJWTError, ValueError, TypeError, KeyError, RecursionError):
             return False
@@ -158,6 +156,8 @@ class JwtClientAssertions:
 def _fits(key: Mapping[str, Any], header: Header) -> bool:
     kind, curve = _KINDS[header.alg]
     if key.get("kty") != kind or (curve is not None and key.get("crv") != curve):
+        return False
+    if kind == "RSA" and len(str(key.get("n", ""))) * 6 < RSA_BITS:
         return False
     if key.get("use", "sig") != "sig" or key.get("alg", header.alg) != header.alg:
         return False

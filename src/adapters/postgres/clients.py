@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from adapters.postgres.changes import announce
@@ -101,8 +101,9 @@ class PostgresConsents:
             granted_at=consent.granted_at,
             updated_at=consent.updated_at,
         )
-        both = consents.c.scopes.concat(written.excluded.scopes)
-        kept = func.array(select(func.unnest(both)).distinct().scalar_subquery())
+        kept: ColumnElement[Any] = literal_column(
+            "ARRAY(SELECT DISTINCT unnest(consents.scopes || excluded.scopes) ORDER BY 1)"
+        )
         changes = {"scopes": kept, "updated_at": written.excluded.updated_at}
         await self.database.execute(
             written.on_conflict_do_update(index_elements=["user_id", "client_id"], set_=changes)

@@ -160,8 +160,8 @@ class PostgresSessions:
         await self.database.fetch(_END_FAMILIES, ids=list(ids), now=now, reason=reason)
         closed = await self.database.fetch(_END_SESSIONS, ids=list(ids), now=now, reason=reason)
         await announce(self.database, ChangeKind.SESSION, sorted(str(row["id"]) for row in closed))
-        # Only now, in a statement of its own: who adds a child or a family holds the session until the commit (`locked`,
-        # `open_child`), and so has either been waited for above, or will find the session ended.
+        # Only now, in a statement of its own: who adds a child or a family holds the session until the commit, by
+        # `locked` or `open_child`, and so has either been waited for above, or will find the session ended.
         children = await self.database.fetch(_END_LATE, ids=list(ids), now=now, reason=reason)
         await self.end([SessionId(row["id"]) for row in children], now, reason)
         return [SessionId(row["id"]) for row in closed]

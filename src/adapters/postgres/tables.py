@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -321,7 +322,7 @@ one_time_values = Table(
     _key("client_id", optional=True),
     Column("user_id", Uuid, ForeignKey(users.c.id, ondelete="CASCADE")),
     Column("session_id", Uuid),  # no foreign key: who redeems a value locks the session, and no removal may wait
-    Column("details", JSONB, nullable=False),
+    Column("details", JSON, nullable=False),  # not JSONB: it may hold what clients sent, and so any character
     _moment("used_at", optional=True),
     Column("made", Uuid),
     _one_of("kind", OneTimeKind),

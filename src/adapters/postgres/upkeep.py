@@ -87,7 +87,7 @@ def _sessions() -> Hot:
 
 def _one_time_values() -> Hot:
     """Named by where they lie, for their key has two columns; that cannot change while they are held."""
-    place = literal_column("ctid")
+    place: ColumnElement[Any] = literal_column("ctid")
     chosen = _oldest(place, one_time_values.c.expires_at, _BEFORE)
     gone = delete(one_time_values).where(_among(place, select(chosen.c.ctid)))
     return _counted(chosen, gone.returning(one_time_values.c.hash).cte("gone"))

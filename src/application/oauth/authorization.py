@@ -164,7 +164,7 @@ class Authorize:
 
     def _who_is_meant(self, request: AuthorizationRequest) -> set[object]:
         """Whom a hint or a claim names, if any does (3.1.2.1 and 5.5)."""
-        meant: set[object] = {request.claims.subject} - {None}
+        meant: set[object] = set() if request.claims.subject is None else {request.claims.subject}
         if request.id_token_hint is not None:
             hint = self.id_tokens.hint(request.id_token_hint)
             if hint is None:

@@ -73,7 +73,7 @@ ONE_TIME_VALUES = (
       client_id text COLLATE "C",
       user_id uuid,
       session_id uuid,
-      details jsonb NOT NULL,
+      details json NOT NULL,
       used_at timestamptz,
       made uuid,
       CONSTRAINT pk_one_time_values PRIMARY KEY (kind, hash),
