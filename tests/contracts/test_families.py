@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders import DAY, NOW, SECOND, a_family, a_grant, a_session, a_user, an_event
+from builders import DAY, NOW, SECOND, a_family, a_grant, a_session, a_user, an_application, an_event
 from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
-from domain.clients import FIRST_PARTY
+from domain.clients import FIRST_PARTY, PAGES, ClientId
 from domain.ports import Standing
 from domain.scopes import Scope
 from domain.sessions import EndReason, FamilyId, Rotated, rotate
@@ -35,7 +35,13 @@ async def stored(store, **changes):
         {},
         {"counter": 2**40, "epoch": 2**31 - 1},
         {"idle": timedelta(days=30, microseconds=1), "expires_at": NOW + 10_000 * DAY},
-        {"ended_at": NOW, "end_reason": EndReason.ROLLED_BACK},
+        {
+            "scope": "openid offline_access a:b",
+            "audience": ("https://b.example/", "urn:a"),
+            "claims": ("email", "name"),
+        },
+        {"scope": "", "audience": ("{}", "a,b", "NULL")},
+        *({"ended_at": NOW, "end_reason": reason} for reason in EndReason),
     ],
 )
 async def test_whatever_was_stored_can_be_read_back(store, changes):
@@ -43,6 +49,33 @@ async def test_whatever_was_stored_can_be_read_back(store, changes):
     async with store.transaction():
         assert await store.families.find(family.id) == family
         assert await store.families.locked(family.id) == family
+        assert (await store.families.standing(family.id)).family == family
+
+
+async def test_moving_on_leaves_what_was_granted_as_it_is(store):
+    family = await stored(store, scope="openid", audience=("urn:a",), claims=("email",))
+    moved = await within(store, store.families.advance(family.id, 0, KEY, NOW + SECOND, an_event()))
+    assert moved == replace(family, counter=1, key_id=KEY, rotated_at=NOW + SECOND)
+
+
+async def test_a_family_of_an_application_stands_on_all_that_is_registered_of_it(store):
+    user, client = a_user(), an_application(
+        name="Zoë's", jwks={"keys": [{"kty": "EC"}]}, audiences=("urn:a",), trusted=True, scope_path=Scope("org/acme"),
+    )  # fmt: skip
+    browser = a_session(user, client_id=PAGES)
+    session = a_session(user, client_id=client.id, parent_id=browser.id, offline=True)
+    family = a_family(session)
+    async with store.transaction():
+        await store.users.add(user)
+        await store.clients.add(client)
+        await store.sessions.add(browser)
+        await store.sessions.add(session)
+        await store.families.add(family)
+        for role in ("manager", "user"):
+            await store.grants.add(a_grant(user, role))
+    found = await within(store, store.families.standing(family.id))
+    assert (found.family, found.session, found.client) == (family, session, client)
+    assert len(found.facts.grants) == 2
 
 
 async def test_a_family_stands_on_its_session_its_client_and_the_facts_about_its_user(store):
@@ -187,3 +220,59 @@ async def test_a_rotation_is_the_last_one_from_its_commit_on(store):
     await within(store, store.families.advance(family.id, 0, KEY, NOW + SECOND, an_event()))
     found = await within(store, store.families.last_rotations([family.session_id]))
     assert found == {family.session_id: NOW + SECOND}
+
+
+# ------------------------------------------------------------------------------------------------ all those of a client
+
+
+async def families_at(store, *clients):
+    """A family of another person at each of these clients."""
+    made = []
+    for client in clients:
+        user = a_user()
+        session = a_session(user, client_id=client.id)
+        made.append(a_family(session))
+        await within(store, store.users.add(user), store.sessions.add(session), store.families.add(made[-1]))
+    return made
+
+
+async def test_all_families_of_a_client_end_and_no_others_nor_their_sessions(store):
+    client, other = an_application(), an_application()
+    await within(store, store.clients.add(client), store.clients.add(other))
+    *mine, _, theirs = made = await families_at(store, client, client, client, client, other)
+    over = made[3].ended(NOW - DAY, EndReason.SIGNED_OUT)
+    await within(store, store.families.save(over))
+    async with store.transaction():
+        await store.clients.locked(client.id)
+        assert await store.families.end_at(client.id, NOW, EndReason.CLIENT_DISABLED) == 3
+        assert await store.families.end_at(client.id, NOW + DAY, EndReason.REVOKED) == 0
+    async with store.transaction():
+        found = [await store.families.find(family.id) for family in made]
+        sessions = [await store.sessions.find(family.session_id) for family in made]
+    assert found == [*(family.ended(NOW, EndReason.CLIENT_DISABLED) for family in mine), over, theirs]
+    assert all(session.ended_at is None for session in sessions)
+
+
+async def test_a_client_without_families_has_none_to_end(store):
+    await stored(store)
+    assert await within(store, store.families.end_at(ClientId("ghost"), NOW, EndReason.REVOKED)) == 0
+
+
+async def test_a_refresh_that_waits_for_its_client_being_disabled_gets_nothing(store):
+    family = await stored(store)
+    async with store.transaction():
+        assert await store.families.end_at(family.client_id, NOW, EndReason.CLIENT_DISABLED) == 1
+        refresh = beside(within(store, store.families.advance(family.id, 0, KEY, NOW, an_event())))
+        assert await waits(refresh)
+    assert await finished(refresh) is None
+
+
+async def test_disabling_a_client_waits_for_a_refresh_and_ends_what_that_made(store):
+    family = await stored(store)
+    async with store.transaction():
+        assert await store.families.advance(family.id, 0, KEY, NOW, an_event()) is not None
+        end = beside(within(store, store.families.end_at(family.client_id, NOW, EndReason.CLIENT_DISABLED)))
+        assert await waits(end)
+    assert await finished(end) == 1
+    found = await within(store, store.families.find(family.id))
+    assert (found.counter, found.end_reason) == (1, EndReason.CLIENT_DISABLED)

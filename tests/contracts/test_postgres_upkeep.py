@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from adapters.postgres.database import Database
 from adapters.postgres.store import PostgresStore
 from adapters.postgres.urls import connect
-from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
+from builders import DAY, NOW, SECOND, a_code, a_family, a_session, a_user, an_event
 from contracts.postgres_cluster import VERSIONS, start_cluster
 from contracts.steps import at_once, beside, finished, within
 from domain.sessions import EndReason
@@ -221,6 +221,23 @@ async def test_what_somebody_holds_is_passed_by_and_goes_another_time(site):
         assert await store.families.find(chain.id) == chain
     await somebody.rollback()
     assert await within(store, store.upkeep.remove(Leftover.SESSIONS, NOW + DAY, 10)) == Removed(2)
+
+
+async def test_a_value_that_somebody_uses_is_passed_by_and_holds_up_no_other_that_comes(site):
+    store, _ = site
+    old, free = a_code(), a_code()
+    later = old.expires_at + 30 * DAY
+    await within(store, store.one_time_values.add(old), store.one_time_values.add(free))
+    async with store.transaction():
+        assert await store.one_time_values.redeem(old.kind, old.hash, NOW, None)
+        fresh = a_code(created_at=later, expires_at=later + DAY)
+        await finished(beside(within(store, store.one_time_values.add(fresh))))  # which makes room
+        removal = beside(within(store, store.upkeep.remove(Leftover.ONE_TIME_VALUES, later, 10)))
+        assert await finished(removal) == Removed(0)
+    async with store.transaction():
+        left = [await store.one_time_values.find(value.kind, value.hash) is not None for value in (old, free, fresh)]
+    assert left == [True, False, True]
+    assert await within(store, store.upkeep.remove(Leftover.ONE_TIME_VALUES, later, 10)) == Removed(1)
 
 
 @pytest.mark.slow

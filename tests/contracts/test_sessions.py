@@ -1,9 +1,12 @@
 """Sessions: they end with all their families, once and for one reason."""
 
+from dataclasses import replace
+
 import pytest
 
 from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
-from contracts.steps import beside, finished, waits, within
+from contracts.steps import at_once, beside, finished, waits, within
+from domain.clients import PAGES
 from domain.ports import Change, ChangeKind
 from domain.sessions import EndReason
 
@@ -35,8 +38,10 @@ async def ends_of(store, things, port):
         {},
         {"address": None, "user_agent": None, "amr": ()},
         {"address": "2001:db8::1", "user_agent": "Zoë 李 😀 " + "x" * 10_000, "amr": ("pwd", "otp", "mfa")},
-        {"ended_at": NOW, "end_reason": EndReason.SUSPENDED},
         {"auth_time": NOW - DAY, "last_used_at": NOW + SECOND},
+        {"parent_id": a_session().id, "client_id": PAGES},  # a parent may be gone
+        {"offline": True, "expires_at": NOW + 90 * DAY},
+        *({"ended_at": NOW, "end_reason": reason} for reason in EndReason),
     ],
 )
 async def test_whatever_was_stored_can_be_read_back(store, changes):
@@ -47,7 +52,71 @@ async def test_whatever_was_stored_can_be_read_back(store, changes):
 
 
 async def test_an_unknown_session_is_none(store):
-    assert await within(store, store.sessions.find(a_session().id)) is None
+    async with store.transaction():
+        assert await store.sessions.find(a_session().id) is None
+        assert await store.sessions.locked(a_session().id) is None
+
+
+async def test_a_locked_session_can_be_replaced_and_others_stay_as_they_are(store):
+    _, [session, other], chains = await a_signed_in_user(store, sessions=2)
+    going_on = replace(
+        session, auth_time=NOW + DAY, amr=("pwd", "otp"), last_used_at=NOW + DAY, expires_at=NOW + 2 * DAY,
+        address=None, user_agent="another", offline=True,
+    )  # fmt: skip
+    async with store.transaction():
+        assert await store.sessions.locked(session.id) == session
+        await store.sessions.save(going_on)
+    async with store.transaction():
+        assert await store.sessions.find(session.id) == going_on
+        assert await store.sessions.find(other.id) == other
+        assert [await store.families.find(family.id) for family in chains] == chains
+
+
+async def test_of_many_at_once_who_lock_a_session_no_change_is_lost(store):
+    _, [session], _ = await a_signed_in_user(store)
+
+    async def use():
+        async with store.transaction():
+            found = await store.sessions.locked(session.id)
+            await store.sessions.save(replace(found, last_used_at=found.last_used_at + SECOND))
+
+    assert await at_once(*(use() for _ in range(20))) == [None] * 20
+    assert (await within(store, store.sessions.find(session.id))).last_used_at == NOW + 20 * SECOND
+
+
+async def test_who_waits_for_a_session_that_is_being_ended_sees_it_ended(store):
+    _, [session], _ = await a_signed_in_user(store)
+    async with store.transaction():
+        await store.sessions.end([session.id], NOW, EndReason.SIGNED_OUT)
+        other = beside(within(store, store.sessions.locked(session.id)))
+        assert await waits(other)
+    assert (await finished(other)).end_reason is EndReason.SIGNED_OUT
+
+
+async def test_a_session_that_is_locked_ends_as_it_was_left(store):
+    """Else its use would write back a session that is open."""
+    _, [session], _ = await a_signed_in_user(store)
+    async with store.transaction():
+        held = await store.sessions.locked(session.id)
+        end = beside(within(store, store.sessions.end([session.id], NOW, EndReason.SIGNED_OUT)))
+        assert await waits(end)
+        await store.sessions.save(replace(held, last_used_at=NOW + DAY))
+    assert list(await finished(end)) == [session.id]
+    found = await within(store, store.sessions.find(session.id))
+    assert (found.last_used_at, found.end_reason) == (NOW + DAY, EndReason.SIGNED_OUT)
+
+
+async def test_a_family_that_is_being_added_to_a_session_ends_with_it(store):
+    _, [session], _ = await a_signed_in_user(store)
+    family = a_family(session)
+    async with store.transaction():
+        await store.sessions.locked(session.id)
+        end = beside(within(store, store.sessions.end([session.id], NOW, EndReason.SIGNED_OUT)))
+        assert await waits(end)
+        await store.families.add(family)
+    await finished(end)
+    assert await ends_of(store, [session], store.sessions) == [(NOW, EndReason.SIGNED_OUT)]
+    assert await ends_of(store, [family], store.families) == [(NOW, EndReason.SIGNED_OUT)]
 
 
 async def test_open_sessions_come_oldest_first_and_without_those_that_ended(store):

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from builders import DAY, NOW, SECOND, a_family, a_session, a_user, an_event
+from builders import DAY, NOW, SECOND, a_code, a_family, a_session, a_user, an_event
 from contracts.steps import Mishap, at_once, beside, failing, finished, waits, within
 from domain.credentials import FREE_FAILURES
 from domain.idempotency import Answered
+from domain.one_time import OneTimeKind
 from domain.sessions import EndReason
 from domain.upkeep import AUDIT_KEPT_AT_LEAST, Leftover, Removed, Upkept
 
@@ -165,3 +166,41 @@ async def test_answers_go_once_they_have_expired_and_no_sooner(store):
     async with store.transaction():
         found = [await store.answers.claim(answered.id, NOW) for answered in answers]
     assert found == [None, None, *answers[2:]]
+
+
+async def test_one_time_values_go_once_they_have_expired_used_or_not_and_no_sooner(store):
+    values = [a_code(expires_at=NOW + n * SECOND, used_at=NOW if n % 2 else None) for n in (4, 1, 3, 2)]
+    await within(store, *(store.one_time_values.add(value) for value in values))
+    assert await remove(store, Leftover.ONE_TIME_VALUES, NOW + 3 * SECOND, limit=1) == Removed(1, more=True)
+    assert await left_of(store, values) == [values[0], values[2], values[3]]
+    assert await remove(store, Leftover.ONE_TIME_VALUES, NOW + 3 * SECOND) == Removed(1)
+    assert await left_of(store, values) == [values[0], values[2]]
+
+
+async def test_a_value_of_another_kind_stays_where_one_of_the_same_text_goes(store):
+    gone = a_code(expires_at=NOW)
+    kept = replace(gone, kind=OneTimeKind.ASSERTION, expires_at=NOW + DAY)
+    await within(store, store.one_time_values.add(gone), store.one_time_values.add(kept))
+    assert await remove(store, Leftover.ONE_TIME_VALUES, NOW + SECOND) == Removed(1)
+    assert await left_of(store, [gone, kept]) == [kept]
+
+
+async def left_of(store, values):
+    async with store.transaction():
+        return [v for v in values if await store.one_time_values.find(v.kind, v.hash) is not None]
+
+
+async def test_what_applications_have_of_a_session_goes_when_each_is_over_for_long_enough(store):
+    user = a_user()
+    browser = a_session(user, **EXPIRED)
+    child = a_session(user, parent_id=browser.id, expires_at=NOW + SECOND)
+    family = a_family(child)
+    async with store.transaction():
+        await store.users.add(user)
+        for session in (child, browser):
+            await store.sessions.add(session)
+        await store.families.add(family)
+    assert await remove(store, Leftover.SESSIONS, NOW + SECOND) == Removed(1)
+    assert await left(store, store.sessions, [browser, child]) == [child]
+    assert await remove(store, Leftover.SESSIONS, NOW + DAY) == Removed(1)
+    assert await left(store, store.families, [family]) == []
