@@ -18,6 +18,7 @@ from adapters.argon2 import Argon2Hasher
 from domain.errors import Invalid, Overloaded, Unavailable
 from domain.ports import Verdict
 
+pytestmark = pytest.mark.slow  # Argon2 takes its time by nature
 PASSWORD = "moss-lantern-orbit-tailor"
 NO = Verdict(matches=False)
 

@@ -3,10 +3,11 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from asyncpg import UniqueViolationError
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, any_, bindparam, delete, func, insert, literal_column, select, update
 
 from adapters.postgres.database import Database, Hot
 from adapters.postgres.queries import parameters
@@ -33,15 +34,18 @@ _REDEEM = Hot(
     .values(used_at=bindparam("now"), made=bindparam("made"))
     .returning(_table.c.used_at)
 )
+# By where they lie, which no size of the table makes dear, and which cannot change while they are held.
+_place: ColumnElement[Any] = literal_column("ctid")
 _old = (
-    select(_table.c.kind, _table.c.hash)
+    select(_place)
+    .select_from(_table)
     .where(_table.c.expires_at < bindparam("before"))
     .order_by(_table.c.expires_at)
     .limit(_REMOVED_PER_VALUE)
     .with_for_update(skip_locked=True)
     .cte("old")
 )
-_SWEEP = Hot(delete(_table).where(_table.c.kind == _old.c.kind, _table.c.hash == _old.c.hash))
+_SWEEP = Hot(delete(_table).where(_place == any_(func.array(select(_old.c.ctid).scalar_subquery()))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Clients(Protocol):
         """The client, held against all others until the transaction ends."""
 
     async def add(self, client: Client) -> None:
-        """Store a new client."""
+        """Store a new client; an id that was ever used is refused."""
 
     async def save(self, client: Client) -> None:
         """Replace a client read by `locked`, and tell the change feed."""

@@ -30,7 +30,8 @@ class Sessions(Protocol):
         """The session, held against whatever ends it until the transaction ends."""
 
     async def open_child(self, parent_id: SessionId, client_id: ClientId) -> Session | None:
-        """What the client has of a locked browser session, if it has not ended."""
+        """What the client has of a locked browser session, held against whatever ends it until the transaction ends;
+        None if it has ended, also while this waited."""
 
     async def open_at(self, user_id: UserId, client_id: ClientId) -> Sequence[Session]:
         """A user's sessions at one client that have not ended, with or without a parent, oldest first."""
@@ -40,10 +41,10 @@ class Sessions(Protocol):
 
     async def end(self, ids: Collection[SessionId], now: datetime, reason: EndReason) -> Collection[SessionId]:
         """End those sessions, **their children and all their families**, in this transaction, and tell the change feed;
-        those of the given that were open until now. A child that is being added meanwhile is waited for, and ended."""
+        those of the given that were open until now. What is being added meanwhile is waited for, and ended."""
 
     async def end_all_of(self, user_id: UserId, now: datetime, reason: EndReason) -> Sequence[SessionId]:
-        """End all of a locked user's sessions and families; the ids of those that were open."""
+        """End all of a locked user's sessions and families, children and offline ones too; the ids of those open."""
 
 
 @dataclass(frozen=True, slots=True)
