@@ -11,6 +11,7 @@ from uuid import UUID
 
 from dishka import AsyncContainer, Provider, Scope
 
+from adapters.jwt import JwtKeyMaker
 from application.authority import LiveAuthority
 from application.installation import PrepareInstallation
 from application.sign_in import SignIn
@@ -61,6 +62,23 @@ class QuickHasher:
         happening, self.meanwhile = self.meanwhile, None
         if happening is not None:
             await happening()
+
+
+class QuickKeyMaker:
+    """The KeyMaker port; an RSA key, which takes long to make, is made once for all tests of a process."""
+
+    def __init__(self) -> None:
+        self._maker = JwtKeyMaker()
+
+    def make(self, algorithm: str) -> Any:
+        if algorithm != "RS256":
+            return self._maker.make(algorithm)
+        if not _rsa:
+            _rsa.append(self._maker.make(algorithm))
+        return _rsa[0]
+
+
+_rsa: list[Any] = []
 
 
 def old_hash(password: str) -> str:
@@ -139,6 +157,7 @@ async def a_server(
     provider.provide(new_feed, provides=ports.ChangeFeed)
     provider.provide(always(clock), provides=ports.Clock)
     provider.provide(always(hasher), provides=ports.PasswordHasher)
+    provider.provide(QuickKeyMaker, provides=ports.KeyMaker)
     loaded = load({f"HEXWARD_{name}": value for name, value in settings.items()}, Path.cwd())
     container = wire(loaded, Place("postgresql://unused", master_key), provider, *more)
     server = Server(store, clock, hasher, container)
