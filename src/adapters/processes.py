@@ -1,6 +1,6 @@
 """Other processes: who they are, beyond a number that is soon used again, and how children end with their parent.
 
-This file is also a program (see `watch`), so it imports nothing but the standard library.
+This file is also a program (see `spawn` and `Watchdog`), so it imports nothing but the standard library.
 """
 
 import contextlib
@@ -103,6 +103,34 @@ def spawn(
     Where the kernel can, it sends the child the signal `orphaned` once the calling thread ends (None: never). Where
     `tied_by_kernel()` is false, a long-lived child needs None and a `Watchdog` instead. Raises OSError.
     """
+    if orphaned is None or not sys.platform.startswith("linux"):
+        return _popen(command, environment, stdin, stdout, stderr, credentials=credentials)
+    # Other threads may be importing. Python code between fork and exec could wait for a lock of theirs for ever, so
+    # this file runs as a program in between, which also changes the user: doing so clears the death signal.
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as failed:
+        try:
+            tie = [sys.executable, "-I", "-S", __file__, "tie", str(os.getpid()), str(int(orphaned)), str(writer)]
+            who = ["", ""] if credentials is None else [str(credentials.uid), str(credentials.gid)]
+            child = _popen([*tie, *who, *command], environment, stdin, stdout, stderr, pass_fds=(writer,))
+        finally:
+            os.close(writer)
+        if reason := failed.read():  # ends when the command's own program has taken over, or nothing has
+            with child:  # closes its pipes
+                raise OSError(int(reason), os.strerror(int(reason)), os.fspath(command[0]))
+    return child
+
+
+def _popen(
+    command: Sequence[str | os.PathLike[str]],
+    environment: Mapping[str, str],
+    stdin: int,
+    stdout: int | BinaryIO,
+    stderr: int | BinaryIO,
+    *,
+    credentials: Credentials | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         env=dict(environment),
@@ -115,8 +143,7 @@ def spawn(
         user=None if credentials is None else credentials.uid,
         group=None if credentials is None else credentials.gid,
         extra_groups=None if credentials is None else [],
-        # Runs after the change of user, which would clear the parent-death signal.
-        preexec_fn=None if orphaned is None else _tie_to_this_process(orphaned),  # noqa: PLW1509 - takes no lock
+        pass_fds=pass_fds,
     )
 
 
@@ -200,18 +227,26 @@ def _death_signal_setter() -> Callable[[int], None] | None:
     return set_signal
 
 
-def _tie_to_this_process(signum: signal.Signals) -> Callable[[], None] | None:
-    set_signal = _death_signal_setter()  # loaded here: between fork and exec nothing may be
-    if set_signal is None:
-        return None
-    parent = os.getpid()
-
-    def tie() -> None:
-        set_signal(signum)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie
+def _tie(parent: str, signum: str, report: str, uid: str, gid: str, *command: str) -> None:
+    """Become `command`, as that user, which receives the signal when `parent` ends; tell `report` an errno if not."""
+    number = signal.Signals(int(signum))  # as long as Python can be read: the user may not enter its folder
+    set_signal = _death_signal_setter()
+    try:
+        os.set_inheritable(int(report), False)
+        if uid:
+            os.setgroups([])
+            os.setgid(int(gid))
+            os.setuid(int(uid))
+        if set_signal is not None:
+            set_signal(number)
+        if os.getppid() != int(parent):  # it ended before the kernel had been told
+            sys.exit(1)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, which a program would inherit
+            signal.signal(ignored, signal.SIG_DFL)
+        os.execv(command[0], command)  # noqa: S606  # what `spawn` was asked to start
+    except OSError as error:
+        os.write(int(report), str(error.errno).encode())
+        sys.exit(1)
 
 
 def _poll_parent(parent: int, signum: signal.Signals) -> None:
@@ -221,4 +256,8 @@ def _poll_parent(parent: int, signum: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    watch(Identity(int(sys.argv[1]), sys.argv[2]), int(sys.argv[3]), sys.stdin.buffer)
+    match sys.argv[1:]:
+        case "tie", *arguments:
+            _tie(*arguments)
+        case pid, mark, signum:
+            watch(Identity(int(pid), mark), int(signum), sys.stdin.buffer)

@@ -49,6 +49,28 @@ def test_a_child_has_a_session_of_its_own_and_leaves_no_file_open_to_others(tmp_
     assert (tmp_path / "made").stat().st_mode & 0o077 == 0
 
 
+CAREFREE_THREADS = """
+import os, signal, sys, time
+from adapters.processes import spawn
+os.register_at_fork(after_in_child=lambda: time.sleep(60))  # as if another thread had held a lock
+sys.exit(spawn(["/bin/sh", "-c", "exit 7"], orphaned=signal.SIGTERM, environment={}).wait())
+"""
+
+
+def test_no_lock_that_another_thread_holds_delays_a_child():
+    environment = os.environ | {"PYTHONPATH": str(Path(processes.__file__).parents[1])}
+    assert (
+        subprocess.run([sys.executable, "-c", CAREFREE_THREADS], env=environment, timeout=20, check=False).returncode
+        == 7
+    )
+
+
+@pytest.mark.parametrize("orphaned", [signal.SIGTERM, None])
+def test_a_program_that_is_not_there_is_named(tmp_path, orphaned):
+    with pytest.raises(FileNotFoundError, match="missing-program"):
+        spawn([tmp_path / "missing-program"], orphaned=orphaned, environment={})
+
+
 def test_a_watchdog_signals_nothing_once_it_is_dismissed(sleeper):
     watchdog = Watchdog(identity(sleeper.pid), signal.SIGTERM)
     watchdog.dismiss()
