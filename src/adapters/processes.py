@@ -98,7 +98,9 @@ def spawn(
     stdout: int | BinaryIO = subprocess.DEVNULL,
     stderr: int | BinaryIO = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own (a terminal's Ctrl-C does not reach it), in `/`, with umask 077.
+    """Start a program, named by its path, in a session of its own (a terminal's Ctrl-C does not reach it).
+
+    It runs in `/` with umask 077.
 
     Where the kernel can, it sends the child the signal `orphaned` once the calling thread ends (None: never). Where
     `tied_by_kernel()` is false, a long-lived child needs None and a `Watchdog` instead. Raises OSError.
@@ -229,21 +231,18 @@ def _death_signal_setter() -> Callable[[int], None] | None:
 
 def _tie(parent: str, signum: str, report: str, uid: str, gid: str, *command: str) -> None:
     """Become `command`, as that user, which receives the signal when `parent` ends; tell `report` an errno if not."""
-    number = signal.Signals(int(signum))  # as long as Python can be read: the user may not enter its folder
-    set_signal = _death_signal_setter()
+    import ctypes  # noqa: F401, PLC0415 - read while it can be: the user may not enter Python's folder
+
     try:
         os.set_inheritable(int(report), False)
         if uid:
             os.setgroups([])
             os.setgid(int(gid))
             os.setuid(int(uid))
-        if set_signal is not None:
-            set_signal(number)
-        if os.getppid() != int(parent):  # it ended before the kernel had been told
-            sys.exit(1)
+        end_with_parent(int(parent), signal.Signals(int(signum)))
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python, which a program would inherit
             signal.signal(ignored, signal.SIG_DFL)
-        os.execv(command[0], command)  # noqa: S606  # what `spawn` was asked to start
+        os.execv(command[0], command)  # noqa: S606 - no shell is wanted: what `spawn` was asked for, as it is
     except OSError as error:
         os.write(int(report), str(error.errno).encode())
         sys.exit(1)

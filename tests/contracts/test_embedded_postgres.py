@@ -423,7 +423,9 @@ def everybodys_python() -> str:
     """An interpreter that every user may run."""
     if (found := shutil.which("python3", path="/usr/bin:/usr/local/bin")) is None:
         missing = "this machine has no Python that every user may run"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)  # a laptop without it still runs this as its own user, in every other test
     return found
 
 

@@ -65,6 +65,17 @@ def test_no_lock_that_another_thread_holds_delays_a_child():
     )
 
 
+def test_a_child_ignores_no_signal_that_python_does():
+    child = spawn(
+        ["/bin/grep", "SigIgn", "/proc/self/status"],
+        orphaned=signal.SIGTERM,
+        environment={},
+        stdout=subprocess.PIPE,
+    )
+    ignored = int(child.communicate(timeout=20)[0].split()[1], 16)
+    assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
+
+
 @pytest.mark.parametrize("orphaned", [signal.SIGTERM, None])
 def test_a_program_that_is_not_there_is_named(tmp_path, orphaned):
     with pytest.raises(FileNotFoundError, match="missing-program"):
