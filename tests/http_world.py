@@ -5,11 +5,12 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-from dishka import AsyncContainer, Provider, Scope
+from dishka import AsyncContainer
 from litestar import Litestar
 
 from adapters.memory.store import MemoryStore
@@ -21,12 +22,10 @@ from domain.roles import Grant
 from domain.scopes import EVERYWHERE
 from entrypoints.http.app import create_app
 from entrypoints.settings import Settings, load
-from entrypoints.wiring.container import wire
-from entrypoints.wiring.footing import Place
+from wired import Adapters, instead, wired
 
 ADMIN = "root@example.org"
 PASSWORD = "a long enough pass phrase"
-MASTER_KEY = bytes((i * 73 + 41) % 256 for i in range(32))
 
 STORAGE = {
     "transaction": ports.Transaction, "users": ports.Users, "credentials": ports.Credentials,
@@ -45,22 +44,15 @@ class CurrentSchema:
         return None
 
 
-def memory(store: MemoryStore, clock: ports.Clock) -> Provider:
+def memory(store: MemoryStore, clock: ports.Clock) -> Adapters:
     """Everything a world stands on: the memory store in place of PostgreSQL, and a settable clock."""
-    provider = Provider(scope=Scope.APP)
-    for name, port in STORAGE.items():
-        provider.provide(always(getattr(store, name)), provides=port)
-    provider.provide(CurrentSchema, provides=ports.Schema)
-    provider.provide(store.feed, provides=ports.ChangeFeed)
-    provider.provide(always(clock), provides=ports.Clock)
-    return provider
+    return {**on_store(store, store.feed), **instead(ports.Clock, clock)}
 
 
-def always(value: object) -> Callable[[], object]:
-    def factory() -> object:
-        return value
-
-    return factory
+def on_store(store: Any, new_feed: Callable[[], Any]) -> Adapters:
+    """The adapters of a store."""
+    made = {port: partial(getattr, store, name) for name, port in STORAGE.items()}
+    return {**made, ports.Schema: CurrentSchema, ports.ChangeFeed: new_feed}
 
 
 @dataclass
@@ -116,7 +108,7 @@ async def a_world(clock: SettableClock, **variables: str) -> AsyncIterator[Api]:
     more = {f"HEXWARD_{name}": value for name, value in variables.items()}
     settings = load({"HEXWARD_HASHING_THREADS": "2", **more}, Path.cwd())
     store = await prepared(settings)
-    container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, clock))
+    container = wired(settings, memory(store, clock))
     with an_application(container, settings, frozenset(more.items())) as app:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
@@ -132,7 +124,7 @@ async def prepared(settings: Settings) -> MemoryStore:
     """A store as a first start left it a second ago: made once, and copied."""
     if not _prepared:
         store = MemoryStore()
-        container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, SettableClock(NOW - SECOND)))
+        container = wired(settings, memory(store, SettableClock(NOW - SECOND)))
         await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=True)
         await container.close()
         _prepared.append(store)
@@ -177,11 +169,11 @@ async def running(app: Litestar) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def served(clock, *more, peer="127.0.0.1", prepared=False, **settings):
+async def served(clock, replaced=(), *, peer="127.0.0.1", prepared=False, **settings):
     """An application with these settings, and a client that comes from that address."""
     loaded = load({f"HEXWARD_{name}": value for name, value in settings.items()}, Path.cwd())
     store = MemoryStore()
-    container = wire(loaded, Place("postgresql://unused", MASTER_KEY), memory(store, clock), *more)
+    container = wired(loaded, {**memory(store, clock), **dict(replaced)})
     if prepared:
         await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=False)
     app = create_app(container, loaded)

@@ -13,7 +13,8 @@ from entrypoints.http.app import create_app
 from entrypoints.settings import load
 from entrypoints.wiring.container import wire
 from entrypoints.wiring.footing import Place
-from http_world import ADMIN, MASTER_KEY, PASSWORD, Api, running
+from http_world import ADMIN, PASSWORD, Api, running
+from wired import MASTER_KEY
 
 USERS = "/api/v1/users"
 SECRET = "hunter2 and some more words"

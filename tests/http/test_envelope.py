@@ -3,11 +3,11 @@
 import re
 
 import pytest
-from dishka import Provider, Scope
 
 from domain import ports
 from entrypoints.http.app import BODY_MAX
-from http_world import ADMIN, PASSWORD, always, problem, served
+from http_world import ADMIN, PASSWORD, problem, served
+from wired import instead
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 LOGIN = "/api/v1/auth/login"
@@ -208,9 +208,7 @@ async def test_a_defect_is_a_500_that_tells_nothing_but_where_to_look(clock, cap
         def __getattr__(self, name):
             raise RuntimeError(f"SELECT password FROM users WHERE {name} = 'hunter2'")
 
-    provider = Provider(scope=Scope.APP)
-    provider.provide(always(Broken()), provides=ports.SignInFailures)
-    async with served(clock, provider, prepared=True) as (_, client):
+    async with served(clock, instead(ports.SignInFailures, Broken()), prepared=True) as (_, client):
         answer = await client.post(LOGIN, json={"email": ADMIN, "password": PASSWORD})
         body = problem(answer, 500, "internal_error")
         for inner in ("SELECT", "hunter2", "RuntimeError", "Traceback", ".py", ADMIN, PASSWORD):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dishka import Provider, Scope
 
 from adapters.memory.store import MemoryStore
 from application.authority import LiveAuthority
@@ -15,9 +14,8 @@ from domain import ports
 from domain.errors import Unavailable
 from entrypoints.http.app import create_app
 from entrypoints.settings import load
-from entrypoints.wiring.container import wire
-from entrypoints.wiring.footing import Place
-from http_world import ADMIN, MASTER_KEY, PASSWORD, always, memory, running
+from http_world import ADMIN, PASSWORD, STORAGE, memory, running
+from wired import always, instead, wired
 
 
 class Switch:
@@ -51,10 +49,10 @@ async def switch():
 
 
 @asynccontextmanager
-async def served(store, clock, *more):
+async def served(store, clock, replaced=()):
     """An application that nobody has prepared, its container, and a client of it."""
     settings = load({}, Path.cwd())
-    container = wire(settings, Place("postgresql://unused", MASTER_KEY), memory(store, clock), *more)
+    container = wired(settings, {**memory(store, clock), **dict(replaced)})
     app = create_app(container, settings)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with running(app), httpx.AsyncClient(transport=transport, base_url="http://localhost:8000") as client:
@@ -80,9 +78,7 @@ async def test_R10_a_store_without_its_tables_is_not_ready(clock):
         async def lag(self):
             return "the database is empty; run hexward db upgrade"
 
-    provider = Provider(scope=Scope.APP)
-    provider.provide(always(NoTables()), provides=ports.Schema)
-    async with served(MemoryStore(), clock, provider) as (container, client):
+    async with served(MemoryStore(), clock, instead(ports.Schema, NoTables())) as (container, client):
         await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=False)
         await (await container.get(LiveAuthority)).catch_up()
         ready = await client.get("/health/ready")
@@ -92,11 +88,10 @@ async def test_R10_a_store_without_its_tables_is_not_ready(clock):
 
 async def test_a_database_that_goes_away_is_told_by_readiness_and_comes_back_by_itself(clock, switch):
     store = MemoryStore()
-    provider = Provider(scope=Scope.APP)
-    for name, port in (("installations", ports.Installations), ("users", ports.Users), ("roles", ports.Roles)):
-        provider.provide(always(OnASwitch(getattr(store, name), switch)), provides=port)
-    provider.provide(always(OnASwitch(store.feed(), switch)), provides=ports.ChangeFeed)
-    async with served(store, clock, provider) as (container, client):
+    away = {port: getattr(store, name) for name, port in STORAGE.items() if name in ("installations", "users", "roles")}
+    away[ports.ChangeFeed] = store.feed()
+    replaced = {port: always(OnASwitch(adapter, switch)) for port, adapter in away.items()}
+    async with served(store, clock, replaced) as (container, client):
         await (await container.get(PrepareInstallation))(ADMIN, PASSWORD, generate=False)
         await (await container.get(LiveAuthority)).catch_up()
         login = {"email": ADMIN, "password": PASSWORD}

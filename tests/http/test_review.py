@@ -15,7 +15,8 @@ from domain.errors import Overloaded, StartRefused, Unavailable
 from domain.ports import ChangeFeed, PasswordHasher, Sealer
 from domain.roles import MAX_GLOBAL_GRANTS
 from entrypoints.logs import _traceback
-from http_world import ADMIN, MASTER_KEY, PASSWORD
+from http_world import ADMIN, PASSWORD
+from wired import MASTER_KEY
 
 ZOE, BOSS = "zoe@example.org", "boss@example.org"
 WRONG = "not the right pass phrase"

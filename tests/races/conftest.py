@@ -13,8 +13,8 @@ from adapters.postgres.store import PostgresStore
 from adapters.postgres.urls import connect
 from contracts.postgres_cluster import start_cluster
 from contracts.steps import at_once
-from http_world import always
 from use_cases.service import Server, a_server
+from wired import always
 
 ROUNDS = 10 if os.environ.get("SOAK") else 1
 """How often each race is run."""

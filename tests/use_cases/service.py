@@ -1,6 +1,7 @@
 """The application on a store of either kind: wired as in production, with time, passwords and storage of the test's."""
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from dishka import AsyncContainer, Provider, Scope
+from dishka import AsyncContainer
 
 from adapters.jwt import JwtKeyMaker
 from application.authority import LiveAuthority
@@ -25,9 +26,8 @@ from domain.scopes import EVERYWHERE
 from domain.tokens import TokenSet
 from domain.users import UserId
 from entrypoints.settings import load
-from entrypoints.wiring.container import wire
-from entrypoints.wiring.footing import Place
-from http_world import MASTER_KEY, PASSWORD, STORAGE, CurrentSchema, always
+from http_world import PASSWORD, on_store
+from wired import MASTER_KEY, Adapters, instead, wired
 
 ROOT = "root@example.org"
 ORIGIN = Origin(door="test", address="192.0.2.7", correlation_id="story-1")
@@ -143,23 +143,17 @@ async def a_server(
     store: Any,
     new_feed: Callable[[], Any],
     clock: SettableClock,
-    *more: Provider,
+    *replaced: Adapters,
     prepared: bool = True,
     master_key: bytes = MASTER_KEY,
     **settings: str,
 ) -> Any:
-    """A server with one administrator; `more` providers replace adapters, `settings` are HEXWARD_ ones."""
+    """A server with one administrator; `replaced` stand for adapters, `settings` are HEXWARD_ ones."""
     hasher = QuickHasher(clock)
-    provider = Provider(scope=Scope.APP)
-    for name, port in STORAGE.items():
-        provider.provide(always(getattr(store, name)), provides=port)
-    provider.provide(CurrentSchema, provides=ports.Schema)
-    provider.provide(new_feed, provides=ports.ChangeFeed)
-    provider.provide(always(clock), provides=ports.Clock)
-    provider.provide(always(hasher), provides=ports.PasswordHasher)
-    provider.provide(QuickKeyMaker, provides=ports.KeyMaker)
+    adapters = {**on_store(store, new_feed), **instead(ports.Clock, clock), **instead(ports.PasswordHasher, hasher)}
+    adapters |= {ports.KeyMaker: QuickKeyMaker, **ChainMap(*(dict(each) for each in replaced))}
     loaded = load({f"HEXWARD_{name}": value for name, value in settings.items()}, Path.cwd())
-    container = wire(loaded, Place("postgresql://unused", master_key), provider, *more)
+    container = wired(loaded, adapters, master_key)
     server = Server(store, clock, hasher, container)
     try:
         if prepared:
@@ -170,10 +164,3 @@ async def a_server(
         yield server
     finally:
         await container.close()
-
-
-def instead(port: type[Any], value: object) -> Provider:
-    """`value` in place of the adapter of that port."""
-    provider = Provider(scope=Scope.APP)
-    provider.provide(always(value), provides=port)
-    return provider

@@ -29,7 +29,8 @@ from domain.ports import UserQuery, Verdict
 from domain.scopes import EVERYWHERE
 from domain.users import UserStatus
 from http_world import PASSWORD
-from use_cases.service import ORIGIN, ROOT, a_server, instead, old_hash
+from use_cases.service import ORIGIN, ROOT, a_server, old_hash
+from wired import instead
 
 ZOE = "zoë@example.org"
 WRONG = "not the right pass phrase"

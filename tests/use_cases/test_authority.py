@@ -22,7 +22,8 @@ from domain.errors import NotAuthenticated, Unavailable
 from domain.ports import AccessTokens, Change, ChangeKind, News, SigningKeys
 from domain.sessions import SESSION_LIFETIME, SessionId
 from domain.users import UserId, UserStatus
-from use_cases.service import ORIGIN, ROOT, a_server, instead
+from use_cases.service import ORIGIN, ROOT, a_server
+from wired import instead
 
 ZOE = "zoë@example.org"
 BOUND = timedelta(seconds=1)

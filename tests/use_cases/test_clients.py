@@ -38,7 +38,7 @@ from domain.ports import ClientQuery
 from domain.roles import Permission
 from domain.scopes import EVERYWHERE, Scope
 from domain.sessions import EndReason
-from use_cases.service import instead
+from wired import instead
 
 CODE, MACHINE, REFRESH = GrantType.AUTHORIZATION_CODE, GrantType.CLIENT_CREDENTIALS, GrantType.REFRESH_TOKEN
 CALLBACK = "https://shop.example.org/callback"

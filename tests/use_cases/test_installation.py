@@ -17,7 +17,8 @@ from domain.keys import LEAD, ROTATE_AFTER, KeyUse, active
 from domain.ports import UserQuery
 from domain.scopes import EVERYWHERE
 from http_world import PASSWORD
-from use_cases.service import ROOT, instead
+from use_cases.service import ROOT
+from wired import instead
 
 
 async def prepare(server, email=ROOT, password=PASSWORD, *, generate=False):

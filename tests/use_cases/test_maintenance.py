@@ -13,7 +13,8 @@ from contracts.steps import at_once, within
 from domain.errors import Unavailable
 from domain.ports import Upkeep
 from domain.upkeep import INTERVAL, KEPT, LEASE, PAUSE, Leftover, Removed, Upkept
-from use_cases.service import a_server, instead
+from use_cases.service import a_server
+from wired import instead
 
 KEPT_SESSION = KEPT[Leftover.SESSIONS]
 

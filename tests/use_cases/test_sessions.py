@@ -24,7 +24,8 @@ from domain.scopes import Scope
 from domain.sessions import GRACE, EndReason
 from domain.tokens import RefreshToken, read_refresh_token, write_refresh_token
 from http_world import PASSWORD
-from use_cases.service import ORIGIN, ROOT, instead, old_hash
+from use_cases.service import ORIGIN, ROOT, old_hash
+from wired import instead
 
 ZOE = "zoë@example.org"
 WRONG = "not the right pass phrase"

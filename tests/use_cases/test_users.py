@@ -24,7 +24,8 @@ from domain.ports import GrantQuery, UserQuery
 from domain.scopes import EVERYWHERE, Scope
 from domain.users import UserId, UserStatus
 from http_world import PASSWORD
-from use_cases.service import ROOT, instead
+from use_cases.service import ROOT
+from wired import instead
 
 ZOE = "zoë@example.org"
 OTHER = "a quite different pass phrase"

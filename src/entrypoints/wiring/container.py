@@ -268,23 +268,18 @@ class Around(Provider):
 
 def wire(settings: Settings, place: Place, *more: Provider) -> AsyncContainer:
     """Everything, wired; nothing is opened before it is asked for. The last provider of a type wins."""
+    parts = providers(*more, *extensions(settings.extensions))
+    return make_async_container(*parts, context={Settings: settings, Place: place})
+
+
+def providers(*more: Provider) -> list[Provider]:
+    """All that is wired, in the order in which one replaces another; `more` stands before what is only put around."""
     from dishka.integrations.litestar import LitestarProvider
 
     from entrypoints.http.actor import Callers
     from entrypoints.http.pages.provider import PageParts
 
-    return make_async_container(
-        System(),
-        Postgres(),
-        UseCases(),
-        Callers(),
-        PageParts(),
-        LitestarProvider(),
-        *more,
-        *extensions(settings.extensions),
-        Around(),
-        context={Settings: settings, Place: place},
-    )
+    return [System(), Postgres(), UseCases(), Callers(), PageParts(), LitestarProvider(), *more, Around()]
 
 
 def extensions(names: Sequence[str]) -> list[Provider]:
