@@ -15,7 +15,6 @@ from domain.audit import Action, Details
 from domain.clients import (
     ACCESS_TOKEN_LIFETIME,
     ACCESS_TOKEN_LIFETIME_MAX,
-    API_SCOPE,
     EMAIL,
     FAMILY_IDLE,
     FAMILY_LIFETIME,
@@ -38,17 +37,16 @@ from domain.clients import (
     secret_hash,
 )
 from domain.errors import Conflict, Invalid, NotFound, Stale
-from domain.policies import Actor, Decision, may_hold_out, require
+from domain.policies import Actor, may_control_client, require
 from domain.ports import ClientQuery, Clients, Clock, Families, Page, Secrets, Transaction
-from domain.roles import CLIENTS_READ, CLIENTS_WRITE, Permission
-from domain.scopes import EVERYWHERE, Scope
+from domain.roles import CLIENTS_READ, CLIENTS_WRITE
+from domain.scopes import Scope
 from domain.sessions import EndReason
 
 SECRET_PREFIX = "hws_"  # noqa: S105  # what secrets begin with, so that leaked ones can be searched for
 SECRET_BYTES, ID_BYTES = 32, 12
 OVERLAP, OVERLAP_MAX = 24 * 3600, 30 * 24 * 3600
 """How many seconds the secret before a new one is still accepted: unless told otherwise, and at the most."""
-EVERYTHING = Permission("*", "*")
 
 
 class AssertionAudience(StrEnum):
@@ -161,24 +159,6 @@ def _differing(before: Client, after: Client) -> list[str]:
     return [n for n, member in MEMBERS.items() if getattr(before, member.attribute) != getattr(after, member.attribute)]
 
 
-def takes_away(before: Client, after: Client) -> bool:
-    """Whether refresh tokens that are out may hold something that the client may not have any more."""
-    pairs = ((before.scopes, after.scopes), (before.audiences, after.audiences))
-    return not before.grant_types <= after.grant_types or any(set(old) - set(new) for old, new in pairs)
-
-
-def may_control_client(actor: Actor, client: Client, now: datetime) -> Decision:
-    """The permission at the client's place and, for a client that is stronger than that, all authority there is.
-
-    One that may ask for our own scope acts with all rights of whoever signs in, and a trusted one is given what it asks
-    for without anybody being asked: who controls one of these could become anybody (PARITY R08).
-    """
-    allowed = actor.decide(CLIENTS_WRITE, client.scope_path)
-    if not allowed.allowed or not (client.trusted or API_SCOPE in client.scopes):
-        return allowed
-    return may_hold_out(actor, [EVERYTHING], EVERYWHERE, now, None)
-
-
 @dataclass(frozen=True, slots=True)
 class Registered:
     """A client, and in clear the secret it just got, if it got one: nobody can read that again."""
@@ -215,7 +195,7 @@ class CreateClient:
             secret, stored = _new_secret(self.secrets, now)
             client = replace(client, secrets=(stored,))
         async with self.transaction():
-            require(may_control_client(await self.reread(actor), client, now))
+            require(may_control_client(await self.reread(actor), CLIENTS_WRITE, client))
             await self.clients.add(client)
             details = _named(metadata.fields)
             await self.trail.record(actor, Action.CLIENT_CREATED, f"client:{client.id}", details, scope=place)
@@ -278,7 +258,7 @@ class ClientChange:
         seen = (*writable, *actor.scopes(CLIENTS_READ))
         if client is None or not any(s.reaches(client.scope_path) for s in seen):
             raise NotFound("no such application")
-        require(may_control_client(actor, client, self.clock.now()))
+        require(may_control_client(actor, CLIENTS_WRITE, client))
         if version is not None and client.version != version:
             raise Stale("the application has changed since it was read")
         if client.built_in:
@@ -308,12 +288,12 @@ class UpdateClient:
             if changed is client:
                 return client
             _check_auth_method(client, changed)
-            require(may_control_client(actor, changed, now))
+            require(may_control_client(actor, CLIENTS_WRITE, changed))
             await work.clients.save(changed)
             details = _named(_differing(client, changed))
             if client.enabled and not changed.enabled:
                 details = {**details, "families_ended": await work.families.end_at(id, now, EndReason.CLIENT_DISABLED)}
-            elif takes_away(client, changed):
+            elif client.loses_to(changed):
                 details = {**details, "families_ended": await work.families.end_at(id, now, EndReason.REVOKED)}
             await work.record(actor, Action.CLIENT_UPDATED, changed, details)
         return changed

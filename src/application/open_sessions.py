@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from application.audit import require_any
+from application.repetition import safe_to_repeat
 from application.users import AccountChange
 from domain.audit import Action
 from domain.errors import Forbidden, NotFound
@@ -52,6 +53,7 @@ class EndSession:
 
     account: AccountChange
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId, session: SessionId) -> None:
         """Ending it twice is no error. Raises Forbidden, or NotFound also for a session of somebody else."""
         work = self.account
@@ -59,6 +61,7 @@ class EndSession:
             user = await work.held(actor, id, None, writing=SESSIONS_WRITE, reading=SESSIONS_READ)
             await self._end(actor, user, session)
 
+    @safe_to_repeat
     async def own(self, actor: Actor, session: SessionId) -> None:
         """One of the actor's own, without any permission; raises NotFound."""
         work = self.account
@@ -87,6 +90,7 @@ class EndAllSessions:
 
     account: AccountChange
 
+    @safe_to_repeat
     async def __call__(self, actor: Actor, id: UserId) -> int:
         """How many there were. Raises Forbidden or NotFound."""
         work = self.account
@@ -94,6 +98,7 @@ class EndAllSessions:
             user = await work.held(actor, id, None, writing=SESSIONS_WRITE, reading=SESSIONS_READ)
             return await self._end(actor, user)
 
+    @safe_to_repeat
     async def own(self, actor: Actor) -> int:
         """The actor's own, the one they act from included, without any permission."""
         work = self.account

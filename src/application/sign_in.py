@@ -260,19 +260,8 @@ class SignIn:
         )
 
     def _family(self, session: Session, client: Client, now: datetime) -> Family:
-        return Family(
-            id=FamilyId(self.secrets.uuid(now)),
-            session_id=session.id,
-            user_id=session.user_id,
-            client_id=client.id,
-            counter=0,
-            key_id=self.ring.active_refresh_key(now),
-            epoch=self.ring.epoch,
-            created_at=now,
-            rotated_at=now,
-            idle=client.family_idle,
-            expires_at=now + client.family_lifetime,
-        )
+        id = FamilyId(self.secrets.uuid(now))
+        return Family.begun(id, session, client, self.ring.active_refresh_key(now), self.ring.epoch, now)
 
     @safe_to_repeat
     async def _count_failure(self, user: User | None, key: bytes, origin: Origin) -> None:

@@ -147,6 +147,11 @@ class Client:
         """The same client with some attributes replaced, one version on."""
         return replace(self, **changes, updated_at=now, version=self.version + 1)
 
+    def loses_to(self, after: "Client") -> bool:
+        """Whether refresh tokens that are out may hold something that the client `after` may not have any more."""
+        pairs = ((self.scopes, after.scopes), (self.audiences, after.audiences))
+        return not self.grant_types <= after.grant_types or any(set(old) - set(new) for old, new in pairs)
+
     def refusal(self) -> str | None:
         """Why it gets no token, or None."""
         return None if self.enabled and self.deleted_at is None else "client_disabled"

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from domain.clients import API_SCOPE, Client
 from domain.errors import Forbidden
-from domain.roles import ADMIN, Grant, GrantId, Permission, Rules
+from domain.roles import ADMIN, EVERYTHING, Grant, GrantId, Permission, Rules
 from domain.scopes import EVERYWHERE, Scope, widest
 from domain.users import User, UserId, UserStatus
 
@@ -237,7 +238,7 @@ def may_grant(
         return Decision(False, (Reason("role_unknown", f"nothing is known of the role {role}"),))
     needed = set(actor.rules.permissions_of(role))
     if role == ADMIN:
-        needed.add(Permission("*", "*"))
+        needed.add(EVERYTHING)
     return may_hold_out(actor, needed, scope, since, until)
 
 
@@ -260,3 +261,16 @@ def may_control(actor: Actor, permission: Permission, target: User, held: Facts)
         if not covered.allowed:
             return covered
     return allowed
+
+
+def may_control_client(actor: Actor, permission: Permission, client: Client) -> Decision:
+    """Whether the actor may change an application: the permission at its place and, where the application is stronger
+    than that, all authority there is.
+
+    One that may ask for our own scope acts with all rights of whoever signs in, and a trusted one is given what it asks
+    for without anybody being asked: who controls one of these could become anybody (PARITY R08).
+    """
+    allowed = actor.decide(permission, client.scope_path)
+    if not allowed.allowed or not (client.trusted or API_SCOPE in client.scopes):
+        return allowed
+    return may_hold_out(actor, [EVERYTHING], EVERYWHERE, actor.at, None)

@@ -64,6 +64,7 @@ SESSIONS_READ = Permission("sessions", "read")
 SESSIONS_WRITE = Permission("sessions", "write")
 CLIENTS_READ = Permission("clients", "read")
 CLIENTS_WRITE = Permission("clients", "write")
+EVERYTHING = Permission("*", "*")
 AUDIT_READ = Permission("audit", "read")
 HEALTH_READ = Permission("health", "read")
 
@@ -102,7 +103,7 @@ class Role:
 
 ADMIN = "admin"
 BUILT_IN_ROLES: Mapping[str, tuple[str, frozenset[Permission]]] = {
-    ADMIN: ("Everything, everywhere.", frozenset({Permission("*", "*")})),
+    ADMIN: ("Everything, everywhere.", frozenset({EVERYTHING})),
     "manager": (
         "Manages people and the roles they hold.",
         frozenset({USERS_READ, USERS_WRITE, ROLES_READ, GRANTS_READ, GRANTS_WRITE}),

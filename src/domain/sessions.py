@@ -99,6 +99,23 @@ class Family:
     audience: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
 
+    @classmethod
+    def begun(cls, id: FamilyId, session: Session, client: Client, key_id: str, epoch: int, now: datetime) -> "Family":
+        """The first generation of that client's tokens in that session, with what Hexward's own applications get."""
+        return cls(
+            id=id,
+            session_id=session.id,
+            user_id=session.user_id,
+            client_id=client.id,
+            counter=0,
+            key_id=key_id,
+            epoch=epoch,
+            created_at=now,
+            rotated_at=now,
+            idle=client.family_idle,
+            expires_at=now + client.family_lifetime,
+        )
+
     def alive(self, now: datetime) -> bool:
         """Neither ended nor expired."""
         return self.ended_at is None and now < min(self.expires_at, self.rotated_at + self.idle)

@@ -10,11 +10,13 @@ from domain.ports import (
     AuditLog,
     Changes,
     Clients,
+    Consents,
     Credentials,
     Families,
     Grants,
     Installations,
     Keys,
+    OneTimeValues,
     Page,
     Roles,
     Sessions,
@@ -38,6 +40,8 @@ class Store(Protocol):
     roles: Roles
     grants: Grants
     clients: Clients
+    consents: Consents
+    one_time_values: OneTimeValues
     sessions: Sessions
     families: Families
     keys: Keys

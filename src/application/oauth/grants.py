@@ -177,21 +177,13 @@ class ExchangeCode:
         return session
 
     def _family(self, id: FamilyId, session: Session, client: Client, value: OneTimeValue, now: datetime) -> Family:
-        return Family(
-            id=id,
-            session_id=session.id,
-            user_id=session.user_id,
-            client_id=client.id,
-            counter=0,
-            key_id=self.ring.active_refresh_key(now),
-            epoch=self.ring.epoch,
-            created_at=now,
-            rotated_at=now,
-            idle=client.family_idle,
-            expires_at=now + client.family_lifetime,
-            scope=" ".join(value.details["scopes"]),
-            audience=tuple(value.details["audience"]),
-            claims=tuple(value.details["userinfo"]),
+        family = Family.begun(id, session, client, self.ring.active_refresh_key(now), self.ring.epoch, now)
+        granted = value.details
+        return replace(
+            family,
+            scope=" ".join(granted["scopes"]),
+            audience=tuple(granted["audience"]),
+            claims=tuple(granted["userinfo"]),
         )
 
     async def _replayed(self, client: Client, hash: bytes, now: datetime, origin: Origin) -> str:

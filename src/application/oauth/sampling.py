@@ -36,16 +36,25 @@ class IssueCounts:
         if known is not None and now - known.since < TOLD_AGAIN:
             known.issued += 1
             return
-        issued = 1 if known is None else known.issued + 1
-        async with self._transaction():
-            await self._trail.record_at_door(
-                origin,
-                Action.CLIENT_TOKENS,
-                actor=f"client:{client_id}",
-                subject=f"client:{client_id}",
-                details={"issued": issued},
-            )
-        self._counts[client_id] = _Count(now)
+        before = 0 if known is None else known.issued
+        counted = self._begin(client_id, now)  # before anything is awaited: of calls at one moment, one tells
+        try:
+            await self._tell(client_id, before + 1, origin)
+        except BaseException:
+            counted.issued += before  # told to nobody: that is for the next
+            counted.since = now - TOLD_AGAIN
+            raise
+
+    def _begin(self, client_id: ClientId, now: datetime) -> _Count:
+        counted = self._counts[client_id] = _Count(now)
         self._counts.move_to_end(client_id)
         if len(self._counts) > ROOM:
             self._counts.popitem(last=False)
+        return counted
+
+    async def _tell(self, client_id: ClientId, issued: int, origin: Origin) -> None:
+        client = f"client:{client_id}"
+        async with self._transaction():
+            await self._trail.record_at_door(
+                origin, Action.CLIENT_TOKENS, actor=client, subject=client, details={"issued": issued}
+            )

@@ -15,8 +15,8 @@ from domain.users import UserId
 
 @dataclass(frozen=True, slots=True)
 class ClientQuery:
-    """Which clients: at or below any of `scopes`, whose name contains `text`, caseless (None: all), the oldest first.
-    `after` is a Page's."""
+    """Which clients: at or below any of `scopes`, whose name contains `text` (None: all), the oldest first.
+    Both are compared as `email_key` folds them. `after` is a Page's."""
 
     scopes: Collection[Scope]
     text: str | None = None

@@ -113,6 +113,13 @@ class Envelope:
         return address is not None and any(address in network for network in self._trusted)
 
 
+def _door(path: str) -> str:
+    """The door a request came through, as the audit trail names it."""
+    if path.startswith(("/oauth2/", "/.well-known/")):
+        return "oauth"
+    return "rest" if path.startswith(("/api/", "/health")) else "pages"
+
+
 def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         address = ipaddress.ip_address(text)
@@ -146,7 +153,7 @@ class Exchange:
         state = self.scope.setdefault("state", {})
         state["correlation_id"] = self.request_id
         state["origin"] = Origin(
-            door="rest",
+            door=_door(self.scope["path"]),
             address=address,
             correlation_id=self.request_id,
             user_agent=self.headers.get(b"user-agent", b"").decode("latin-1")[:_USER_AGENT_MAX] or None,

@@ -19,6 +19,7 @@ from entrypoints.http.actor import header
 from entrypoints.http.moments import Moment
 from entrypoints.http.paging import Listing
 from entrypoints.http.problems import described
+from entrypoints.http.versions import unchanged
 
 JWK_SET = "application/jwk-set+json"
 
@@ -128,7 +129,6 @@ async def jwks(
     body = keys.jwks(clock.now())
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": f"public, max-age={int(JWKS_MAX_AGE.total_seconds())}"}
-    known = [t.strip().removeprefix("W/") for t in ",".join(header(request, b"if-none-match")).split(",")]
-    if tag in known or "*" in known:
+    if unchanged(tag, header(request, b"if-none-match")):
         return Response(b"", status_code=304, headers=headers)
     return Response(body, media_type=JWK_SET, headers=headers)

@@ -17,6 +17,7 @@ QUOTAS: Mapping[str, Quota] = {
 """Bounds against a caller that runs wild, far above what one machine can answer; guessing at passwords is slowed down
 by account, and hashing sheds what it cannot do."""
 
+_SIGN_IN = ("/api/v1/auth/", "/login")
 _EXEMPT = ("/health/", "/metrics")  # probes and scrapers must get through, above all when it is crowded
 
 
@@ -31,7 +32,7 @@ class Limits:
         """The allowance and its headers, or None for what nobody limits."""
         if path.startswith(_EXEMPT) or path == "/health":
             return None
-        quota = QUOTAS["sign-in" if path.startswith("/api/v1/auth/") else "api"]
+        quota = QUOTAS["sign-in" if path.startswith(_SIGN_IN) else "api"]
         allowance = await self._limiter.take(quota, caller(address))
         left = f'"{quota.name}";r={allowance.remaining};t={math.ceil(allowance.reset)}'.encode()
         return allowance, [(b"ratelimit-policy", self._policies[quota.name]), (b"ratelimit", left)]

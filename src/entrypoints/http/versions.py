@@ -1,6 +1,7 @@
 """Versions as strong ETags (RFC 9110, 8.8.3) and the If-Match that guards against lost updates."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from litestar.params import HeaderParameter
@@ -23,6 +24,12 @@ _TAG = re.compile(r'"(\d{1,18})"')
 def etag(version: int) -> dict[str, str]:
     """The header for a resource of that version."""
     return {"ETag": f'"{version}"'}
+
+
+def unchanged(tag: str, if_none_match: Iterable[str]) -> bool:
+    """Whether the caller has what `tag` stands for: those header lines name it, weakly or not (RFC 9110, 13.1.2)."""
+    known = {each.strip().removeprefix("W/") for each in ",".join(if_none_match).split(",")}
+    return tag in known or "*" in known
 
 
 def expected(if_match: str | None) -> int | None:

@@ -12,6 +12,7 @@ from application.sessions import Issuer
 from domain.authorization import ACR_SINGLE_FACTOR, SCOPE_OF
 from domain.clients import API_SCOPE, IDENTITY_SCOPES, AuthMethod, GrantType, IdTokenAlgorithm
 from entrypoints.http.actor import header
+from entrypoints.http.versions import unchanged
 
 MAX_AGE = 300
 ASSERTION_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
@@ -77,7 +78,6 @@ async def discovery(request: Request[Any, Any, Any], issuer: FromDishka[Issuer])
     """The metadata, cacheable by everybody."""
     body, tag = _encoded(issuer)
     headers = {"ETag": tag, "Cache-Control": f"public, max-age={MAX_AGE}"}
-    known = [t.strip().removeprefix("W/") for t in ",".join(header(request, b"if-none-match")).split(",")]
-    if tag in known or "*" in known:
+    if unchanged(tag, header(request, b"if-none-match")):
         return Response(b"", status_code=304, headers=headers)
     return Response(body, media_type="application/json", headers=headers)

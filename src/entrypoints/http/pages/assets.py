@@ -6,6 +6,7 @@ from litestar import Request, Response, get
 
 from entrypoints.http.pages.brand import Asset, Brand
 from entrypoints.http.pages.rendering import Pages
+from entrypoints.http.versions import unchanged
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
@@ -37,8 +38,7 @@ def _answer(request: Request[Any, Any, Any], asset: Asset) -> Response[bytes]:
     etag = f'"{asset.tag}"'
     own = request.scope["query_string"] == f"v={asset.tag}".encode()
     headers = {"ETag": etag, "Cache-Control": _FOR_EVER if own else _ASK_FIRST}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known or known == ["*"]:
+    if unchanged(etag, request.headers.getall("if-none-match", [])):
         return Response(b"", status_code=304, media_type=asset.media_type, headers=headers)
     return Response(asset.content, media_type=asset.media_type, headers=headers)
 
