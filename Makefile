@@ -33,8 +33,8 @@ setup: $(READY) ## Build .venv from the hash-pinned lock files (every other targ
 run: $(READY) ## Start Hexward on its embedded PostgreSQL (ARGS="--workers 2" and the like)
 	@exec $(BIN)/hexward serve $(ARGS)
 
-test: $(READY) ## Run every test (ARGS="-k login" and the like)
-	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+test: $(READY) ## Run the tests but the long ones, which `make check` runs too (ARGS="-k login" and the like)
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not long" $(ARGS)
 
 test-fast: $(READY) ## Run rules, use cases and contracts on the memory adapters: nothing slow, no database
 	@$(BIN)/python -m pytest $(PARALLEL) $(FAST) $(ARGS)
