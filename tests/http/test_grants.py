@@ -91,6 +91,13 @@ async def test_R18_bad_times_are_problems_at_both_doors(api, times, pointer, cod
     assert (await api.call("GET", f"/api/v1/users/{zoe['id']}/roles", by=ADMIN)).json()["items"] == []
 
 
+async def test_a_misspelt_member_is_answered_with_those_that_are_known_and_not_repeated(api):
+    answer = await grant(api, await api.a_user(ZOE), skope="org/acme")
+    [error] = answer.json()["errors"]
+    assert error["message"].endswith("subject, role, scope, starts_at, expires_at")
+    assert "skope" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("more", "status", "code"),
     [

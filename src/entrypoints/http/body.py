@@ -41,7 +41,7 @@ def decode(body: bytes, into: Any) -> Any:
     try:
         return _decoder(into).decode(body)
     except msgspec.ValidationError as error:
-        raise Invalid("the body does not fit", fields=[_where(str(error))], code="body_invalid") from None
+        raise Invalid("the body does not fit", fields=[_where(str(error), into)], code="body_invalid") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise HttpProblem(400, "json_malformed", "the body is not one JSON document in UTF-8") from None
     except RecursionError:
@@ -55,7 +55,7 @@ def _decoder(into: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(into)
 
 
-def _where(message: str) -> FieldError:
+def _where(message: str, into: Any) -> FieldError:
     """msgspec's sentence as a pointer and a text that holds nothing of the input."""
     at = _PATH.search(message)
     pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(at.group(1))) if at else ""
@@ -63,7 +63,14 @@ def _where(message: str) -> FieldError:
     if missing := _MISSING.search(text):
         return FieldError(f"{pointer}/{missing.group(1)}", "missing", "this member is required")
     if "unknown field" in text:
-        return FieldError(pointer, "unknown_member", "there is a member that this operation does not know")
+        return FieldError(pointer, "unknown_member", _known(into if at is None else None))
     if text.startswith("Expected"):
         return FieldError(pointer, "type", text.replace("Expected", "expected").replace("`", ""))
     return FieldError(pointer, "malformed", "this value is not allowed here")
+
+
+def _known(into: Any) -> str:
+    """What could have been sent, for whoever misspelt a name: to repeat theirs would put any input into answers."""
+    if isinstance(into, type) and issubclass(into, msgspec.Struct):
+        return f"there is a member besides those known here: {', '.join(into.__struct_encode_fields__)}"
+    return "there is a member that this operation does not know"
