@@ -1,6 +1,7 @@
 """Time and chance as the operating system gives them."""
 
 import asyncio
+import os
 import secrets
 import threading
 import time
@@ -41,6 +42,7 @@ class RandomSecrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._chance = _Chance()
         self._millis = -1
         self._counter = 0
 
@@ -49,8 +51,8 @@ class RandomSecrets:
         millis = (now - _EPOCH) // _MILLISECOND  # whole numbers: a float would round into the wrong millisecond
         if millis < 0:
             raise ValueError("a UUIDv7 cannot be of a time before 1970")
-        random = secrets.randbits(_TAIL_BITS)
         with self._lock:
+            random = self._chance.bits(_TAIL_BITS)
             millis, counter = self._next(millis)
         high, low = counter >> 14, counter & 0x3FFF
         return UUID(
@@ -68,7 +70,23 @@ class RandomSecrets:
 
     def _restart(self, millis: int) -> None:
         self._millis = millis
-        self._counter = secrets.randbits(_COUNTER_BITS - 1)  # its upper half stays free to count into
+        self._counter = self._chance.bits(_COUNTER_BITS - 1)  # its upper half stays free to count into
 
     def token(self, size: int) -> bytes:
         return secrets.token_bytes(size)
+
+
+class _Chance:
+    """Random bits of the system's, fetched by the page: to ask for them lets go of the interpreter, which on a busy
+    server another thread then takes, and ids are made all the time. Nothing secret comes from here."""
+
+    def __init__(self) -> None:
+        self._page, self._next, self._process = b"", 0, 0
+
+    def bits(self, count: int) -> int:
+        size = (count + 7) // 8
+        if self._next + size > len(self._page) or self._process != os.getpid():  # a child never draws as its parent
+            self._page, self._next, self._process = os.urandom(4096), 0, os.getpid()
+        drawn = int.from_bytes(self._page[self._next : self._next + size])
+        self._next += size
+        return drawn >> (size * 8 - count)

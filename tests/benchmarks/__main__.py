@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import feed, growth, jwks, login, me, mixed, oracle, references, refresh, start, upkeep, users
+from benchmarks import feed, growth, jwks, login, me, mixed, oauth, oracle, references, refresh, start, upkeep, users
 from benchmarks.bench import Bench
 from benchmarks.load import MISSING, available
 from benchmarks.report import Report, put_into
@@ -22,6 +22,7 @@ WITH_WRK: dict[str, Scenario] = {
     "me": me.run,
     "refresh": refresh.run,
     "login": login.run,
+    "oauth": oauth.run,
     "users": users.run,
     "jwks": jwks.run,
     "mixed": mixed.run,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 MISSING = "wrk is not installed: apt-get install wrk (Debian's package) makes these benchmarks run"
 TIMEOUT_SECONDS = 15
@@ -63,7 +64,13 @@ def available() -> bool:
 
 
 def request(
-    method: str, path: str, *, token: str | None = None, body: object = None, headers: Mapping[str, str] | None = None
+    method: str,
+    path: str,
+    *,
+    token: str | None = None,
+    body: object = None,
+    form: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> str:
     """A request as it goes over the wire; the mark {number} may stand in it, being as long as what it stands for."""
     lines = {"Host": "localhost", **(headers or {})}
@@ -73,6 +80,9 @@ def request(
     if body is not None:
         text = json.dumps(body, separators=(",", ":"))
         lines |= {"Content-Type": "application/json", "Content-Length": str(len(text))}
+    if form is not None:
+        text = urlencode(form)
+        lines |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(text))}
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n{text}"
 

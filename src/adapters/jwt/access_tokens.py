@@ -48,10 +48,7 @@ class JwtAccessTokens:
 
     def sign(self, claims: AccessClaims, now: datetime) -> str:
         """Times are written in whole seconds, rounded down."""
-        signer = self._keys.signing(KeyUse.SIGN, now)
-        return self._jws.encode(
-            write_claims(claims), signer.private, signer.key.algorithm, {"typ": TYPE, "kid": signer.key.id}
-        )
+        return self._keys.signing(KeyUse.SIGN, now).sign(TYPE, write_claims(claims))
 
     def verify(self, token: str, now: datetime) -> AccessClaims:
         """Raises NotAuthenticated as `read` does, and for a token that is for others only."""

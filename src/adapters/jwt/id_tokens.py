@@ -28,9 +28,7 @@ class JwtIdTokens:
         self._jws = PyJWS(algorithms=[algorithm.value for algorithm in IdTokenAlgorithm])
 
     def sign(self, claims: Mapping[str, Any], algorithm: IdTokenAlgorithm, now: datetime) -> str:
-        signer = self._keys.signing(_USES[algorithm], now)
-        headers = {"typ": "JWT", "kid": signer.key.id}
-        return self._jws.encode(msgspec.json.encode(claims), signer.private, signer.key.algorithm, headers)
+        return self._keys.signing(_USES[algorithm], now).sign("JWT", msgspec.json.encode(claims))
 
     def hint(self, token: str) -> Mapping[str, Any] | None:
         if len(token) > MAX_LENGTH or not _COMPACT.fullmatch(token):

@@ -3,9 +3,12 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
-from jwt.algorithms import AllowedPublicKeys
+from jwt import get_algorithm_by_name
+from jwt.algorithms import Algorithm, AllowedPublicKeys
+from jwt.utils import base64url_encode
 
 from adapters.jwt.make import PrivateKey, public_jwk, read_private_key
 from domain.errors import Unavailable
@@ -21,6 +24,12 @@ class SigningKey:
     private: PrivateKey = field(repr=False)
     public: AllowedPublicKeys = field(repr=False)
     jwk: Mapping[str, str] = field(repr=False)
+    algorithm: Algorithm = field(repr=False)
+
+    def sign(self, type: str, payload: bytes) -> str:
+        """A JWS in its compact form (RFC 7515, 7.1)."""
+        signed = _header(type, self.key.algorithm, self.key.id) + b"." + base64url_encode(payload)
+        return (signed + b"." + base64url_encode(self.algorithm.sign(signed, self.private))).decode()
 
 
 class JwtSigningKeys:
@@ -64,4 +73,9 @@ def _read(key: Key, secret: bytes) -> SigningKey:
         private = read_private_key(key.algorithm, secret)
     except ValueError as error:
         raise Unavailable(f"the signing key {key.id} cannot be read", code="key_malformed") from error
-    return SigningKey(key, private, private.public_key(), public_jwk(private))
+    return SigningKey(key, private, private.public_key(), public_jwk(private), get_algorithm_by_name(key.algorithm))
+
+
+@lru_cache(maxsize=256)
+def _header(type: str, algorithm: str, id: str) -> bytes:
+    return base64url_encode(msgspec.json.encode({"alg": algorithm, "kid": id, "typ": type}))

@@ -290,16 +290,14 @@ class IssueToClient:
     """A token for a client itself (RFC 6749, 4.4). Nothing is stored but, now and then, how many there were."""
 
     access_tokens: AccessTokens
-    issue: IssueTokens
     counts: IssueCounts
     clock: Clock
     secrets: Secrets
     issuer: Issuer
 
     async def __call__(self, client: Client, parameters: Parameters, origin: Origin) -> TokenSet:
-        """Raises OAuthError (`invalid_scope`, `invalid_target`)."""
+        """Raises OAuthError (`invalid_scope`, `invalid_target`), Unavailable."""
         now = self.clock.now()
-        await self.issue.ready(now)
         scope = " ".join(_own_scopes(client, parameters.get("scope")))
         audience = granted_audience(client, parameters.resources)
         claims = AccessClaims(

@@ -20,6 +20,16 @@ _MISSING = re.compile(r"missing required field `([A-Za-z0-9_]+)`")
 class StrictRequest(Request[Any, Any, Any]):
     """Decodes JSON strictly into what the handler declares (Litestar's own conversion takes `"5"` for a number)."""
 
+    @property
+    def content_length(self) -> int | None:
+        """What the header says; raises ClientException for what is no length. `headers` would read all the others."""
+        told = [value for name, value in self.scope["headers"] if name == b"content-length"]
+        if not told:
+            return None
+        if len(told) > 1 or not told[0].isdigit():
+            raise ClientException("the Content-Length header is not one number")
+        return int(told[0])
+
     async def body(self) -> bytes:
         """All of it; raises HttpProblem (400) where the caller hung up before its end, which is no fault of ours."""
         try:

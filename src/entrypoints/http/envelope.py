@@ -61,12 +61,13 @@ class Envelope:
         exchange.more += self._cors.headers(exchange.headers.get(b"origin"))
         address = self._address(scope, exchange.headers)
         exchange.note_origin(address)
-        with structlog.contextvars.bound_contextvars(**exchange.ids):
-            try:
-                if not await self._refused(exchange, address):
-                    await self._app(exchange.inner, receive, exchange.send)
-            finally:
-                exchange.log()
+        bound = structlog.contextvars.bind_contextvars(**exchange.ids)
+        try:
+            if not await self._refused(exchange, address):
+                await self._app(exchange.inner, receive, exchange.send)
+        finally:
+            exchange.log()
+            structlog.contextvars.reset_contextvars(**bound)
 
     async def _refused(self, exchange: "Exchange", address: str | None) -> bool:
         """Whether the exchange was answered here, before any routing."""
