@@ -249,7 +249,4 @@ def test_a_service_gets_tokens_by_each_method_and_asks_about_them(metadata, issu
 
 def felt(ask: Any, status: int) -> bool:
     """Whether every worker comes to answer so."""
-    for _ in range(200):
-        if {ask() for _ in range(10)} == {status}:
-            return True
-    return False
+    return any({ask() for _ in range(10)} == {status} for _ in range(200))
