@@ -187,10 +187,8 @@ class Authorize:
         now = self.clock.now()
         user, client = browser.user.id, request.client.id
         async with self.transaction():
-            if allow:
-                known = await self.consents.find(user, client)
-                fresh = Consent(user, client, frozenset(), now, now) if known is None else known
-                await self.consents.save(fresh.widened(request.to_consent, now))
+            if allow:  # and what was allowed before stays: unless it is taken back at this moment
+                await self.consents.save(Consent(user, client, frozenset(request.to_consent), now, now))
             await self.trail.record_at_door(
                 origin,
                 Action.CONSENT_GRANTED if allow else Action.CONSENT_REFUSED,
