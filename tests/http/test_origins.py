@@ -86,6 +86,20 @@ async def test_a_preflight_is_answered_before_any_token_is_asked_for(clock):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
+@pytest.mark.parametrize("origins", [APP, "*"])
+async def test_what_browsers_are_led_to_is_for_no_script_of_another_page(clock, origins):
+    async with served(clock, CORS_ORIGINS=origins) as (_, client):
+        for path in ("/oauth2/authorize", "/oauth2/authorize/", "/oauth2/logout", "/login", "/consent", "/account"):
+            for answer in (
+                await client.get(path, headers={"Origin": APP}),
+                await client.post(path, headers={"Origin": APP}),
+                await client.options(path, headers={"Origin": APP, "Access-Control-Request-Method": "GET"}),
+            ):
+                assert not [name for name in answer.headers if name.startswith("access-control-")]
+        answer = await client.get("/.well-known/openid-configuration", headers={"Origin": APP})
+        assert answer.headers["access-control-allow-origin"] in (APP, "*")
+
+
 async def test_any_origin_will_do_where_the_operator_says_so(clock):
     async with served(clock, CORS_ORIGINS="*") as (_, client):
         answer = await client.get("/api/v1/me", headers={"Origin": "https://whoever.example"})

@@ -58,7 +58,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, send, self._fixed)
-        exchange.more += self._cors.headers(exchange.headers.get(b"origin"))
+        exchange.more += self._cors.headers(scope["path"], exchange.headers.get(b"origin"))
         address = self._address(scope, exchange.headers)
         exchange.note_origin(address)
         bound = structlog.contextvars.bind_contextvars(**exchange.ids)
@@ -82,7 +82,7 @@ class Envelope:
                 await exchange.refuse(421, "host_unknown", remedy)
                 return True
         if exchange.scope["method"] == "OPTIONS" and b"access-control-request-method" in exchange.headers:
-            await exchange.answer(204, self._cors.preflight(exchange.headers.get(b"origin")), b"")
+            await exchange.answer(204, self._cors.preflight(path, exchange.headers.get(b"origin")), b"")
             return True
         taken = None if self.limits is None else await self.limits.take(path, address)
         if taken is None:

@@ -21,6 +21,8 @@ _EXPOSED = (
 )
 _PREFLIGHT_SECONDS = b"600"
 _VARY = (b"vary", b"origin")
+_LED_TO = ("/oauth2/authorize", "/oauth2/logout", "/login", "/consent", "/account", "/logged-out")
+"""Where browsers are led, and scripts have no business (RFC 9700, 2.6): an answer there may hold a code."""
 
 
 class Hosts:
@@ -59,17 +61,17 @@ class Cors:
         self._any = ANY in origins
         self._origins = {origin.encode() for origin in origins}
 
-    def headers(self, origin: bytes | None) -> Headers:
+    def headers(self, path: str, origin: bytes | None) -> Headers:
         """What an answer tells the browser of a page of that origin."""
         if not self._origins:
             return []
-        if not self._allows(origin):
+        if not self._allows(path, origin):
             return [_VARY]
         return [*self._allowing(origin), (b"access-control-expose-headers", _EXPOSED)]
 
-    def preflight(self, origin: bytes | None) -> Headers:
+    def preflight(self, path: str, origin: bytes | None) -> Headers:
         """What the browser is told before it sends the request itself."""
-        if not self._allows(origin):
+        if not self._allows(path, origin):
             return [_VARY]
         return [
             *self._allowing(origin),
@@ -78,8 +80,10 @@ class Cors:
             (b"access-control-max-age", _PREFLIGHT_SECONDS),
         ]
 
-    def _allows(self, origin: bytes | None) -> bool:
-        return origin is not None and (self._any or origin in self._origins)
+    def _allows(self, path: str, origin: bytes | None) -> bool:
+        if origin is None or path.startswith(_LED_TO):
+            return False
+        return self._any or origin in self._origins
 
     def _allowing(self, origin: bytes | None) -> Headers:
         if self._any or origin is None:
