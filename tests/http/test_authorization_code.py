@@ -253,6 +253,17 @@ async def test_max_age_asks_again_when_the_sign_in_is_too_long_ago(app, zoe, clo
     assert "code" in parameters((await zoe.follow(await zoe.sign_in(shown))).headers["location"])
 
 
+@pytest.mark.parametrize("asked", [{"prompt": "login"}, {"max_age": "1"}])
+async def test_a_sign_in_just_before_the_request_is_no_answer_to_it(app, zoe, clock, asked):
+    await app.code(zoe)
+    clock.move(2 * SECOND)
+    shown = await zoe.follow(await zoe.browser.get(app.request(**asked)))
+    assert urlsplit(str(shown.request.url)).path == "/login"
+    back = await zoe.follow(await zoe.sign_in(shown))
+    token = claims((await app.exchange(parameters(back.headers["location"])["code"])).json()["id_token"])
+    assert token["auth_time"] == int(clock.now().timestamp())
+
+
 async def test_prompt_consent_asks_although_nothing_is_new(app, zoe):
     await app.code(zoe)
     asked = await zoe.follow(await zoe.browser.get(app.request(prompt="consent")))

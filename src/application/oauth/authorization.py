@@ -84,7 +84,8 @@ class Authorize:
 
     async def begin(self, parameters: Parameters, browser: Browser | None, origin: Origin) -> Step:
         """A request that has just come."""
-        ticket = Ticket(dict(parameters), parameters.resources, self.clock.now())
+        signed_in_at = None if browser is None else browser.session.auth_time
+        ticket = Ticket(dict(parameters), parameters.resources, self.clock.now(), signed_in_at)
         return await self.go_on(ticket, browser, origin)
 
     async def again(self, ticket: str, browser: Browser | None, origin: Origin, *, chosen: bool = False) -> Step:

@@ -19,11 +19,13 @@ _MAC_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A request as it came, and when; `chosen` once the person has chosen to go on with the account they have."""
+    """A request as it came, and when, and of when the browser's sign-in was; `chosen` once the person has chosen to go
+    on with the account they have."""
 
     parameters: Mapping[str, str]
     resources: tuple[str, ...]
     issued_at: datetime
+    signed_in_at: datetime | None = None
     chosen: bool = False
 
     def request(self) -> Parameters:
@@ -31,8 +33,8 @@ class Ticket:
         return Parameters([*self.parameters.items(), *(("resource", resource) for resource in self.resources)])
 
     def since(self, auth_time: datetime) -> bool:
-        """Whether somebody has signed in since the request came."""
-        return auth_time >= self.issued_at - SKEW
+        """Whether somebody has signed in since the request came: however shortly before it, that was no answer."""
+        return auth_time >= self.issued_at - SKEW and auth_time != self.signed_in_at
 
     def go_on(self) -> "Ticket":
         """With the account that the browser has."""
@@ -47,7 +49,8 @@ class Tickets:
 
     def write(self, ticket: Ticket) -> str:
         """As text for a URL or a form."""
-        content = [dict(ticket.parameters), ticket.resources, ticket.issued_at.timestamp(), ticket.chosen]
+        before = None if ticket.signed_in_at is None else ticket.signed_in_at.timestamp()
+        content = [dict(ticket.parameters), ticket.resources, ticket.issued_at.timestamp(), before, ticket.chosen]
         body = json.dumps(content, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
 
@@ -60,8 +63,9 @@ class Tickets:
         mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(body)):
             raise _expired()
-        parameters, resources, issued_at, chosen = json.loads(body)
-        ticket = Ticket(parameters, tuple(resources), datetime.fromtimestamp(issued_at, UTC), chosen)
+        parameters, resources, issued_at, before, chosen = json.loads(body)
+        signed_in_at = None if before is None else datetime.fromtimestamp(before, UTC)
+        ticket = Ticket(parameters, tuple(resources), datetime.fromtimestamp(issued_at, UTC), signed_in_at, chosen)
         if now >= ticket.issued_at + TICKET_LIFETIME:
             raise _expired()
         return ticket
