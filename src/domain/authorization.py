@@ -48,21 +48,28 @@ _OF_THE_SIGN_IN = frozenset({"auth_time", "acr", "amr", "sub"})
 class Parameters(Mapping[str, str]):
     """Parameters as RFC 6749, 3.1 and 3.2 read them: one without a value is not there, none comes twice."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Raises OAuthError (`invalid_request`) for what is sent twice, other than `resource` (RFC 8707, 2)."""
+    def __init__(self, pairs: Iterable[tuple[str, str]], *, lenient: bool = False) -> None:
+        """Raises OAuthError (`invalid_request`) for what is sent twice, other than `resource` (RFC 8707, 2). `lenient`
+        leaves it out instead, as `repeated`: at the authorization endpoint the application is to be told."""
         self._values: dict[str, str] = {}
+        self._pairs: list[tuple[str, str]] = []
+        self.repeated: frozenset[str] = frozenset()
         self.resources: tuple[str, ...] = ()
         for count, (name, value) in enumerate(pairs):
             if count >= PARAMETERS_MAX or len(value) > VALUE_MAX or len(name) > VALUE_MAX:
                 raise OAuthError("invalid_request", "there are too many parameters, or one is too long")
             if not value:
                 continue
+            self._pairs.append((name, value))
             if name == "resource":
                 self.resources += (value,)
-            elif name in self._values:
-                raise OAuthError("invalid_request", "a parameter is sent twice")
+            elif name in self._values or name in self.repeated:
+                self.repeated |= {name}
+                self._values.pop(name, None)
             else:
                 self._values[name] = value
+        if self.repeated and not lenient:
+            raise repeated()
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
@@ -78,7 +85,7 @@ class Parameters(Mapping[str, str]):
 
     def pairs(self) -> list[tuple[str, str]]:
         """All of them, as they came."""
-        return [*self._values.items(), *(("resource", resource) for resource in self.resources)]
+        return list(self._pairs)
 
     def required(self, name: str) -> str:
         """The value; raises OAuthError (`invalid_request`) without one."""
@@ -86,6 +93,11 @@ class Parameters(Mapping[str, str]):
         if value is None:
             raise OAuthError("invalid_request", f"the parameter {name} is missing")
         return value
+
+
+def repeated() -> OAuthError:
+    """What is sent twice can be meant either way (RFC 6749, 3.1)."""
+    return OAuthError("invalid_request", "a parameter is sent twice")
 
 
 @dataclass(frozen=True, slots=True)

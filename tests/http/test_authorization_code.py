@@ -211,6 +211,20 @@ async def test_what_else_is_wrong_is_told_to_the_application(app, zoe, changes, 
     assert told["error_description"]
 
 
+@pytest.mark.parametrize("twice", ["scope", "nonce", "prompt", "state", "code_challenge", "response_type"])
+async def test_a_parameter_that_is_sent_twice_is_told_to_the_application_however_it_was_sent(app, zoe, twice):
+    request = f"{app.request()}&{twice}=a&{twice}=b"
+    answers = [await zoe.browser.get(request)]
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    sent = await zoe.browser.post("/oauth2/authorize", content=urlsplit(request).query, headers=kind)
+    answers.append(await zoe.browser.get(sent.headers["location"]))
+    for answer in answers:
+        assert answer.headers["location"].startswith(CALLBACK + "?")
+        told = parameters(answer.headers["location"])
+        assert (told["error"], told["iss"]) == ("invalid_request", ISSUER)
+        assert told.get("state") == (None if twice == "state" else "st-1")
+
+
 async def test_an_application_that_may_not_sign_people_in_is_told_so_on_a_page(api, zoe):
     app = await an_application(api, grant_types=["client_credentials"], redirect_uris=[], scope="orders:read")
     answer = await zoe.browser.get(app.request(scope="orders:read"))

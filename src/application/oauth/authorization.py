@@ -21,6 +21,7 @@ from domain.authorization import (
     ReturnAddress,
     answer,
     read_request,
+    repeated,
     return_address,
 )
 from domain.clients import Client, ClientId
@@ -84,6 +85,8 @@ class Authorize:
 
     async def begin(self, parameters: Parameters, browser: Browser | None, origin: Origin) -> Step:
         """A request that has just come."""
+        if parameters.repeated:
+            return self._refusal(await self._to(parameters), repeated())
         signed_in_at = None if browser is None else browser.session.auth_time
         ticket = Ticket(dict(parameters), parameters.resources, self.clock.now(), signed_in_at)
         return await self.go_on(ticket, browser, origin)
@@ -95,7 +98,7 @@ class Authorize:
 
     async def go_on(self, ticket: Ticket, browser: Browser | None, origin: Origin) -> Step:
         """Whatever comes next."""
-        to = await self._to(ticket)
+        to = await self._to(ticket.request())
         try:
             request = read_request(to, ticket.request())
             self._require_acr(request)
@@ -114,7 +117,7 @@ class Authorize:
     async def decide(self, ticket: str, browser: Browser, origin: Origin, *, allow: bool) -> Step:
         """What the person answers at the consent page."""
         read = self.tickets.read(ticket, self.clock.now())
-        to = await self._to(read)
+        to = await self._to(read.request())
         try:
             request = read_request(to, read.request())
             if (needed := self._sign_in_needed(request, read.go_on(), browser)) is not None:
@@ -128,10 +131,9 @@ class Authorize:
 
     async def client_of(self, ticket: str) -> Client | None:
         """The application that a ticket is about, to be named on a page; raises Invalid (`ticket_expired`)."""
-        return (await self._to(self.tickets.read(ticket, self.clock.now()))).client
+        return (await self._to(self.tickets.read(ticket, self.clock.now()).request())).client
 
-    async def _to(self, ticket: Ticket) -> ReturnAddress:
-        parameters = ticket.request()
+    async def _to(self, parameters: Parameters) -> ReturnAddress:
         client = await self.authority.client(ClientId(parameters.required("client_id")))
         return return_address(client, parameters)
 

@@ -23,5 +23,5 @@ async def authorize(
     """By GET or POST (OpenID Connect Core 3.1.2.1). Another site's POST brings no cookie along, so it goes on by GET,
     which does."""
     if request.method == "POST":
-        return see_other(f"/oauth2/authorize?{urlencode((await form(request)).pairs())}")
-    return follow(await authorization.begin(query(request), visit.browser, origin))
+        return see_other(f"/oauth2/authorize?{urlencode((await form(request, lenient=True)).pairs())}")
+    return follow(await authorization.begin(query(request, lenient=True), visit.browser, origin))

@@ -15,8 +15,9 @@ from entrypoints.http.actor import header
 FORM = "application/x-www-form-urlencoded"
 
 
-async def form(request: Request[Any, Any, Any]) -> Parameters:
-    """The parameters of a body; raises OAuthError (`invalid_request`) for anything else.
+async def form(request: Request[Any, Any, Any], *, lenient: bool = False) -> Parameters:
+    """The parameters of a body; raises OAuthError (`invalid_request`) for anything else, and unless `lenient` for what
+    is sent twice.
 
     Parameters in the URL are refused: they would stand in logs and histories (RFC 6749, 3.2; RFC 9700, 4.3.2).
     """
@@ -25,22 +26,22 @@ async def form(request: Request[Any, Any, Any]) -> Parameters:
     kinds = header(request, b"content-type")
     if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != FORM:
         raise OAuthError("invalid_request", f"send the parameters as {FORM}")
-    return read(await request.body())
+    return read(await request.body(), lenient=lenient)
 
 
-def query(request: Request[Any, Any, Any]) -> Parameters:
+def query(request: Request[Any, Any, Any], *, lenient: bool = False) -> Parameters:
     """The parameters of the URL; raises OAuthError likewise."""
-    return read(request.scope["query_string"])
+    return read(request.scope["query_string"], lenient=lenient)
 
 
-def read(text: bytes) -> Parameters:
+def read(text: bytes, *, lenient: bool = False) -> Parameters:
     """Parameters as they are written in a form or a query; raises OAuthError likewise."""
     try:
         decoded = text.decode("ascii")
         pairs = parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except ValueError:  # UnicodeDecodeError is one
         raise OAuthError("invalid_request", "the parameters are malformed, or too many") from None
-    return Parameters(pairs)
+    return Parameters(pairs, lenient=lenient)
 
 
 def basic(request: Request[Any, Any, Any]) -> Basic | None:
