@@ -280,35 +280,6 @@ async def test_a_refresh_may_narrow_the_scope_and_never_widen_it(api, zoe):
     assert (await app.refresh(narrowed["refresh_token"])).json()["scope"] == "openid email"
 
 
-@pytest.mark.parametrize("who", ["the user", "the client", "the session"])
-@pytest.mark.parametrize("grant", ["code", "refresh token", "userinfo", "introspection", "authorization"])
-async def test_whoever_is_shut_out_gets_nothing_by_any_grant(api, zoe, who, grant):
-    app = await an_application(api, introspection=True)
-    code, tokens = await app.code(zoe), await app.tokens(zoe)
-    if who == "the user":
-        id = claims(tokens["id_token"])["sub"]
-        assert (await api.call("POST", f"/api/v1/users/{id}/suspend", by=ADMIN)).status_code == 200
-    elif who == "the client":
-        patch = {"json": {"enabled": False}, "headers": {"If-Match": "*"}}
-        assert (await api.call("PATCH", f"/api/v1/clients/{app.id}", by=ADMIN, **patch)).status_code == 200
-    else:
-        await zoe.send(await zoe.browser.get("/account"), "/oauth2/logout-confirm")
-    answers = {
-        "code": lambda: app.exchange(code),
-        "refresh token": lambda: app.refresh(tokens["refresh_token"]),
-        "userinfo": lambda: app.userinfo(tokens["access_token"]),
-        "introspection": lambda: app.post("/oauth2/introspect", {"token": tokens["access_token"]}),
-        "authorization": lambda: zoe.browser.get(app.request(prompt="none")),
-    }
-    answer = await answers[grant]()
-    if grant == "introspection" and who != "the client":
-        assert answer.json() == {"active": False}
-    elif grant == "authorization":
-        assert "code=" not in answer.headers.get("location", "")
-    else:
-        assert answer.status_code in (400, 401), answer.text
-
-
 # ---------------------------------------------------------------------------------------- introspection and revocation
 
 
