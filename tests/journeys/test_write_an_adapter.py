@@ -1,43 +1,21 @@
 """The page that tells how to write an adapter, followed to the letter, in an empty folder."""
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from adapters.postgres.embedded import OWNER_ROLE, EmbeddedPostgres
-from journeys.server_process import Server, a_place, environment, free_port, gone
+from journeys.follow import HOW_TO, ROOT, a_shell, begun, done, steps, write
+from journeys.server_process import Server, a_place, free_port, gone
 
 pytestmark = pytest.mark.long
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "how-to" / "write-an-adapter.md"
+PAGE = HOW_TO / "write-an-adapter.md"
 RESULT = ROOT / "examples" / "scrypt-hasher"
-BLOCK = re.compile(
-    r"(?:^File: `(?P<file>[^`\n]+)`\n\n)?^(?P<fence>`{3,})(?P<kind>[^\n]*)\n(?P<text>.*?)^(?P=fence)$",
-    re.MULTILINE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A file to write, or commands: `sh`, or `sh serve` for those that go on until somebody stops them."""
-
-    kind: str
-    text: str
-    file: str | None
-
-
-def steps() -> Sequence[Step]:
-    found = [Step(match["kind"], match["text"], match["file"]) for match in BLOCK.finditer(PAGE.read_text())]
-    return [step for step in found if step.file or step.kind.split(" ")[0] == "sh"]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -46,25 +24,15 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_the_example_is_what_the_page_ends_with():
-    assert contents(RESULT) == {step.file: step.text for step in steps() if step.file}
+    assert contents(RESULT) == {step.file: step.text for step in steps(PAGE) if step.file}
 
 
 @pytest.fixture
 def reader() -> Iterator[tuple[Path, int, dict[str, str]]]:
-    """Data folder, port and shell of a reader: Hexward's environment comes first, and nothing from a network."""
+    """Data folder, port and shell of a reader."""
     port = free_port()
     with a_place() as data_dir:
-        shell = environment(
-            HEXWARD_PORT=str(port),
-            HEXWARD_DATA_DIR=str(data_dir),
-            PIP_NO_INDEX="1",
-            PIP_DISABLE_PIP_VERSION_CHECK="1",
-            PIP_ROOT_USER_ACTION="ignore",
-            PYTHONDONTWRITEBYTECODE="1",
-            CHECKOUT=str(ROOT),
-        )
-        shell["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{shell['PATH']}"
-        yield data_dir, port, shell
+        yield data_dir, port, a_shell(HEXWARD_PORT=str(port), HEXWARD_DATA_DIR=str(data_dir), CHECKOUT=str(ROOT))
 
 
 @pytest.mark.server
@@ -74,13 +42,12 @@ def test_whoever_follows_the_page_ends_with_an_adapter_that_keeps_its_contract_a
     said: list[str] = []
     server: Server | None = None
     try:
-        for step in steps():
+        for step in steps(PAGE):
             if step.file:
-                (tmp_path / step.file).parent.mkdir(parents=True, exist_ok=True)
-                (tmp_path / step.file).write_text(step.text)
+                write(step, tmp_path)
             elif step.kind == "sh serve":
                 server = serving(step.text, tmp_path, data_dir, port, shell)
-            else:
+            elif step.kind == "sh":
                 said.append(done(step.text, tmp_path, shell))
         assert any(re.search(r"=+ \d+ passed, \d+ deselected in ", text) for text in said)
         assert '"access_token"' in said[-1]
@@ -92,26 +59,9 @@ def test_whoever_follows_the_page_ends_with_an_adapter_that_keeps_its_contract_a
             assert not gone(family, 10)
 
 
-def done(commands: str, folder: Path, shell: dict[str, str]) -> str:
-    """What commands that succeed print."""
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
-        cwd=folder, env=shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, check=False, timeout=180,
-    )  # fmt: skip
-    assert ran.returncode == 0, f"{commands}\n{ran.stdout}"
-    return ran.stdout
-
-
 def serving(command: str, folder: Path, data_dir: Path, port: int, shell: dict[str, str]) -> Server:
     log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["bash", "-euc", command],
-            cwd=folder, env=shell, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-    server = Server(data_dir, port, process, log)
+    server = Server(data_dir, port, begun(command, folder, shell, log), log)
     server.wait_until_ready()
     return server
 
