@@ -39,4 +39,4 @@ class Person:
 
 if __name__ == "__main__":
     with Person() as person:
-        person.visit(sys.argv[1]).raise_for_status()
+        person.visit(*sys.argv[1:]).raise_for_status()

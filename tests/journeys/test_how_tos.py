@@ -1,15 +1,17 @@
 """The pages for those who use Hexward, followed to the letter against a real server, but for the ports."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from journeys.follow import HOW_TO, Reader, a_reader, done
+from journeys.follow import HOW_TO, ROOT, Reader, a_reader, done, steps
 from journeys.person import Person
 from journeys.server_process import Server, a_server, free_port
 
+COMMAND_LINE_TOOL = HOW_TO / "command-line-tool.md"
 WEB_APP = HOW_TO / "web-app.md"
 
 pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.slow]
@@ -25,7 +27,8 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def reader(tmp_path: Path, server: Server) -> Iterator[Reader]:
     own = {"8000": str(server.port), **{port: str(free_port()) for port in ("3000", "8080", "9000")}}
-    with a_reader(tmp_path, own, HEXWARD_DATA_DIR=str(server.data_dir)) as reader:
+    settings = {"HOME": str(tmp_path), "HEXWARD_DATA_DIR": str(server.data_dir), "BROWSER": browser()}
+    with a_reader(tmp_path, own, **settings) as reader:
         yield reader
 
 
@@ -35,9 +38,16 @@ def person() -> Iterator[Person]:
         yield person
 
 
-def troubles(page: Path) -> list[str]:
-    """What the page says that can be seen when something is wrong."""
-    return re.findall(r"^\| [^|`]*`([^|`]+)` \|", page.read_text(), re.MULTILINE)
+def browser(*more: str) -> str:
+    """A command that goes where it is told, as a person would."""
+    return f"env -C {ROOT / 'tests'} {sys.executable} -m journeys.person %s {' '.join(more)} &"
+
+
+def unmet(page: Path, seen: list[str]) -> list[str]:
+    """What the page says is told when something is wrong, and was not seen."""
+    told = re.findall(r"^\| [^|`]*`([^|`]+)` \|", page.read_text(), re.MULTILINE)
+    assert told
+    return [trouble for trouble in told if not any(trouble in text for text in seen)]
 
 
 def test_people_sign_in_to_the_web_app_and_out_again(reader: Reader, person: Person):
@@ -64,5 +74,27 @@ def test_every_trouble_that_the_page_of_the_web_app_names_is_met(reader: Reader,
     ]
     done(f"hexward clients rotate-secret {client} --overlap 0", reader.folder, reader.shell)
     seen.append(person.visit(f"{app}/login").text)
-    assert troubles(WEB_APP)
-    assert [trouble for trouble in troubles(WEB_APP) if not any(trouble in text for text in seen)] == []
+    assert unmet(WEB_APP, seen) == []
+
+
+def test_the_command_line_tool_signs_in_by_the_browser_once_and_refreshes_and_signs_out(reader: Reader):
+    reader.follow(COMMAND_LINE_TOOL)
+
+
+def test_every_trouble_that_the_page_of_the_tool_names_is_met(reader: Reader, person: Person):
+    for step in steps(COMMAND_LINE_TOOL)[:2]:  # registered and written, and nobody has allowed it yet
+        reader.do(step)
+    client = reader.mine("85e181f9ed06f70123be076a")
+
+    def said(opened: str = browser()) -> str:
+        return done("python whoami.py || true", reader.folder, {**reader.shell, "BROWSER": opened})
+
+    seen = [said(browser("deny"))]
+    [asked] = re.findall(r"http\S+", seen[0])
+    seen.append(person.visit(asked.replace("127.0.0.1", "localhost")).text)
+    assert "You are root@example.org" in said()
+    done(f"hexward clients disable {client}", reader.folder, reader.shell)
+    seen.append(said())
+    done(f"hexward clients enable {client}", reader.folder, reader.shell)
+    assert "Sign in at" in said()  # what was stored has ended
+    assert unmet(COMMAND_LINE_TOOL, seen) == []
