@@ -12,6 +12,7 @@ from journeys.person import Person
 from journeys.server_process import Server, a_server, free_port
 
 COMMAND_LINE_TOOL = HOW_TO / "command-line-tool.md"
+SERVICE_TO_SERVICE = HOW_TO / "service-to-service.md"
 WEB_APP = HOW_TO / "web-app.md"
 
 pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.slow]
@@ -98,3 +99,12 @@ def test_every_trouble_that_the_page_of_the_tool_names_is_met(reader: Reader, pe
     done(f"hexward clients enable {client}", reader.folder, reader.shell)
     assert "Sign in at" in said()  # what was stored has ended
     assert unmet(COMMAND_LINE_TOOL, seen) == []
+
+
+def test_a_service_gets_tokens_with_either_of_two_secrets_and_with_a_key(reader: Reader):
+    reader.follow(SERVICE_TO_SERVICE)
+    assert (reader.folder / "key.pem").stat().st_mode & 0o777 == 0o600
+    early = "import tokens; tokens.EARLY = 300; print(tokens.reports.get() == tokens.reports.get())"
+    assert (
+        done(f"python -c '{early}'", reader.folder, reader.shell) == "False\n"
+    )  # as good as expired, and asked for anew
