@@ -53,7 +53,7 @@ def a_shell(**settings: str) -> dict[str, str]:
         PYTHONDONTWRITEBYTECODE="1",
         **settings,
     )
-    shell["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{shell['PATH']}"
+    shell["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), shell["PATH"], "/usr/sbin"])  # where nginx is
     return shell
 
 
@@ -129,7 +129,7 @@ class Reader:
     folder: Path
     shell: Mapping[str, str]
     own: dict[str, str]
-    servers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    servers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._terminal = Terminal(self.folder, self.shell)
@@ -176,13 +176,13 @@ class Reader:
         self.own.update(zip(new, match.groups(), strict=True))
 
     def serve(self, command: str, seconds: float = 30) -> None:
-        """Begin that, and wait until a port of `own` that nobody served before is served."""
+        """Begin that, and wait until it serves one of the ports of `own`."""
         log = self.folder / f"server-{len(self.servers)}.log"
+        free = [int(port) for port in self.own.values() if port.isdigit() and not _served(int(port))]
         process = begun(command, self.folder, self.shell, log)
-        self.servers[process.pid] = process
-        waiting = {int(port) for port in self.own.values() if port.isdigit() and port in command}
+        self.servers.append(process)
         deadline = time.monotonic() + seconds
-        while waiting := {port for port in waiting if not _served(port)}:
+        while not any(map(_served, free)):
             assert process.poll() is None, f"{command}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"{command}\n{log.read_text()}"
             time.sleep(0.05)
@@ -190,7 +190,7 @@ class Reader:
     def close(self) -> None:
         """End everything that was begun."""
         self._terminal.close()
-        for process in self.servers.values():
+        for process in self.servers:
             _end(process)
 
 

@@ -1,17 +1,26 @@
 """The pages for those who use Hexward, followed to the letter against a real server, but for the ports."""
 
+import os
 import re
+import runpy
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
-from journeys.follow import HOW_TO, ROOT, Reader, a_reader, done, steps
+from journeys.follow import HOW_TO, ROOT, Reader, a_reader, done, steps, write
 from journeys.person import Person
 from journeys.server_process import Server, a_server, free_port
 
 COMMAND_LINE_TOOL = HOW_TO / "command-line-tool.md"
+PROTECT_AN_API = HOW_TO / "protect-an-api.md"
 SERVICE_TO_SERVICE = HOW_TO / "service-to-service.md"
 WEB_APP = HOW_TO / "web-app.md"
 
@@ -27,7 +36,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def reader(tmp_path: Path, server: Server) -> Iterator[Reader]:
-    own = {"8000": str(server.port), **{port: str(free_port()) for port in ("3000", "8080", "9000")}}
+    own = {"8000": str(server.port), **{port: str(free_port()) for port in ("3000", "8080", "9000", "9001")}}
     settings = {"HOME": str(tmp_path), "HEXWARD_DATA_DIR": str(server.data_dir), "BROWSER": browser()}
     with a_reader(tmp_path, own, **settings) as reader:
         yield reader
@@ -42,6 +51,15 @@ def person() -> Iterator[Person]:
 def browser(*more: str) -> str:
     """A command that goes where it is told, as a person would."""
     return f"env -C {ROOT / 'tests'} {sys.executable} -m journeys.person %s {' '.join(more)} &"
+
+
+def needed(name: str, *places: str) -> str:
+    """Where that program of the system is. Without it the test is left out, on a machine of a contributor."""
+    found = next((path for path in map(shutil.which, [name, *places]) if path), None)
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"{name} is not installed")
+    assert found is not None, f"{name} is not installed"
+    return found
 
 
 def unmet(page: Path, seen: list[str]) -> list[str]:
@@ -108,3 +126,43 @@ def test_a_service_gets_tokens_with_either_of_two_secrets_and_with_a_key(reader:
     assert (
         done(f"python -c '{early}'", reader.folder, reader.shell) == "False\n"
     )  # as good as expired, and asked for anew
+
+
+def test_an_api_accepts_tokens_that_are_for_it_by_itself_and_behind_nginx(reader: Reader):
+    needed("nginx", "/usr/sbin/nginx")
+    reader.follow(PROTECT_AN_API)
+
+
+def test_the_verifier_of_the_page_refuses_whatever_is_not_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for step in steps(PROTECT_AN_API):
+        if step.file == "verifier.py":
+            write(step, tmp_path)
+    verifier = runpy.run_path(str(tmp_path / "verifier.py"))
+    verified, refused = verifier["verified"], verifier["Refused"]
+    key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    public = jwt.PyJWK({**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "alg": "ES256"})
+    monkeypatch.setattr(verifier["keys"], "get_signing_key_from_jwt", lambda token: public)
+    now = int(time.time())
+    good = {
+        "iss": "http://localhost:8000", "aud": "https://reports.example.org", "exp": now + 60, "iat": now,
+        "sub": "s", "client_id": "c", "jti": "j", "scope": "reports:read",
+    }  # fmt: skip
+
+    def bearer(typ: str = "at+jwt", signed_with: Any = key, algorithm: str = "ES256", **changes: Any) -> str:
+        claims = {name: value for name, value in {**good, **changes}.items() if value is not None}
+        return f"Bearer {jwt.encode(claims, signed_with, algorithm=algorithm, headers={'typ': typ})}"
+
+    assert verified(bearer(), "reports:read")["sub"] == "s"
+    for wrong in (
+        bearer(typ="JWT"), bearer(signed_with=other), bearer(signed_with=None, algorithm="none"),
+        bearer(signed_with="a secret of thirty-two bytes or more", algorithm="HS256"),
+        bearer(iss="https://other.example.org"), bearer(aud="https://other.example.org"), bearer(aud=None),
+        bearer(exp=now - 6), bearer(exp=None), bearer(client_id=None), "Bearer x", "Bearer ", "Basic x", "",
+    ):  # fmt: skip
+        with pytest.raises(refused) as told:
+            verified(wrong, "reports:read")
+        assert told.value.status == 401, wrong
+    for scope in ("reports:rea", "reports", "", None):
+        with pytest.raises(refused) as told:
+            verified(bearer(scope=scope), "reports:read")
+        assert told.value.status == 403, scope
