@@ -77,6 +77,8 @@ async def test_a_preflight_is_answered_before_any_token_is_asked_for(clock):
     async with served(clock, CORS_ORIGINS=APP) as (_, client):
         answer = await client.options("/api/v1/me", headers={"Origin": APP, **asked})
         assert (answer.status_code, answer.content) == (204, b"")
+        assert answer.headers.get_list("access-control-allow-origin") == [APP], "browsers refuse it when it comes twice"
+        assert answer.headers.get_list("vary") == ["origin"]
         assert "PATCH" in answer.headers["access-control-allow-methods"]
         accepted = answer.headers["access-control-allow-headers"].lower()
         for name in ("authorization", "content-type", "if-match", "idempotency-key", "traceparent"):
@@ -104,6 +106,9 @@ async def test_any_origin_will_do_where_the_operator_says_so(clock):
     async with served(clock, CORS_ORIGINS="*") as (_, client):
         answer = await client.get("/api/v1/me", headers={"Origin": "https://whoever.example"})
         assert answer.headers["access-control-allow-origin"] == "*"
+        asked = {"Origin": "https://whoever.example", "Access-Control-Request-Method": "GET"}
+        answer = await client.options("/api/v1/me", headers=asked)
+        assert answer.headers.get_list("access-control-allow-origin") == ["*"]
 
 
 # --------------------------------------------------------------------------------------------------------------- traces

@@ -70,11 +70,10 @@ class Cors:
         return [*self._allowing(origin), (b"access-control-expose-headers", _EXPOSED)]
 
     def preflight(self, path: str, origin: bytes | None) -> Headers:
-        """What the browser is told before it sends the request itself."""
+        """What the browser is told beside that, before it sends the request itself: no header twice, or it gives up."""
         if not self._allows(path, origin):
-            return [_VARY]
+            return []
         return [
-            *self._allowing(origin),
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-allow-headers", _ACCEPTED),
             (b"access-control-max-age", _PREFLIGHT_SECONDS),
