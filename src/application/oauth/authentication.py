@@ -20,8 +20,8 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LEEWAY = timedelta(seconds=30)
 """For the clocks of others."""
 ASSERTION_MAX = timedelta(hours=1)
-"""How far ahead the end of an assertion may lie, and how far back its beginning: what common libraries write unless they
-are told otherwise. What is replayed is remembered for as long as it could be."""
+"""How far ahead the end of an assertion may lie, and how far back its beginning: what common libraries write by
+themselves. What is replayed is remembered for as long as it could be."""
 
 
 @dataclass(frozen=True, slots=True)
