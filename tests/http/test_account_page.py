@@ -108,7 +108,7 @@ async def test_a_connected_application_is_shown_and_can_be_disconnected(api, zoe
 
 FORMS = (
     "/account/profile", "/account/password", "/account/sessions/end", "/account/sessions/end-all",
-    "/account/applications/revoke", "/oauth2/logout-confirm", "/login", "/consent",
+    "/account/applications/revoke", "/oauth2/logout-confirm", "/consent",
 )  # fmt: skip
 
 

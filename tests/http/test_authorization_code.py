@@ -428,14 +428,24 @@ async def test_offline_access_outlives_the_browsers_session(api, app, zoe, clock
     assert (await app.refresh(answer.json()["refresh_token"])).status_code == 200
 
 
-async def test_the_pages_ask_for_a_form_of_their_own(app, zoe):
+async def test_a_form_that_is_not_of_this_browser_signs_nobody_in_and_is_shown_anew(app, zoe):
     shown = await zoe.follow(await zoe.browser.get(app.request()))
     ticket = fields(shown.text)["ticket"]
     for token in ("", "forged"):
         data = {"ticket": ticket, "form_token": token, "identifier": zoe.email, "password": zoe.password}
         answer = await zoe.browser.post("/login", data=data)
-        assert answer.status_code == 400
+        assert answer.headers["location"] == f"/login?expired=&ticket={ticket}"
         assert not any("session" in cookie for cookie in zoe.browser.cookies)
+        again = await zoe.follow(answer)
+        assert "open for too long" in again.text
+    assert (await zoe.follow(await zoe.sign_in(again))).request.url.path == "/consent"
+
+
+async def test_a_form_of_before_another_tab_signed_in_leads_on(app, zoe):
+    shown = await zoe.follow(await zoe.browser.get(app.request()))
+    await zoe.sign_in()
+    stale = await zoe.follow(await zoe.sign_in(shown))
+    assert stale.request.url.path == "/consent"
 
 
 async def test_a_form_from_the_page_of_another_site_is_refused(app, zoe):

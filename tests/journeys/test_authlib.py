@@ -1,10 +1,8 @@
 """A relying party that is not ours: Authlib, given nothing but the issuer's URL, and a person with a browser."""
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +17,6 @@ from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
 from playwright.sync_api import Browser, Page
 
-from journeys.chromium import a_browser
 from journeys.server_process import PASSWORD, Server, a_server
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
@@ -39,36 +36,11 @@ def server() -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with a_browser() as one:
-        yield one
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A person's browser that has been nowhere yet."""
     with browser.new_context(locale="en") as context:
         yield context.new_page()
-
-
-@pytest.fixture(scope="module")
-def app() -> Iterator[str]:
-    """Where the application's own pages are."""
-
-    class Here(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Here) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")

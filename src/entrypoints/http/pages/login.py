@@ -1,6 +1,7 @@
 """The sign-in page."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
@@ -13,7 +14,7 @@ from domain.policies import Origin
 from entrypoints.http.oauth.forms import query
 from entrypoints.http.pages.cookies import Jar
 from entrypoints.http.pages.rendering import Pages
-from entrypoints.http.pages.visits import PageForm, Visit, form_targets, see_other
+from entrypoints.http.pages.visits import SignInForm, Visit, form_targets, see_other
 
 ACCOUNT = "/account"
 
@@ -47,16 +48,17 @@ class LoginController(Controller):
         """The form; who is signed in already goes on, unless the application wants it otherwise."""
         asked = query(request)
         ticket = asked.get("ticket")
+        problem = "expired" if b"expired=" in request.scope["query_string"] else None
         if ticket is None:
-            return _page(pages, visit, None) if visit.browser is None else see_other(ACCOUNT)
+            return _page(pages, visit, None, problem=problem) if visit.browser is None else see_other(ACCOUNT)
         known = None if "switch" in asked else visit.browser  # whoever it is wants to be somebody else
         step = await authorize.again(ticket, known, origin)
-        return _page(pages, visit, step) if isinstance(step, SignInNeeded) else follow(step)
+        return _page(pages, visit, step, problem=problem) if isinstance(step, SignInNeeded) else follow(step)
 
     @post("/", status_code=200)
     async def sign_in(
         self,
-        given: FromDishka[PageForm],
+        sent: FromDishka[SignInForm],
         visit: FromDishka[Visit],
         origin: FromDishka[Origin],
         browsers: FromDishka[Browsers],
@@ -66,7 +68,9 @@ class LoginController(Controller):
         pages: FromDishka[Pages],
     ) -> Response[Any]:
         """Sign in and go on to where it was asked for; or the form again, and why."""
-        ticket = given.get("ticket")
+        given, ticket = sent.given, sent.given.get("ticket")
+        if sent.stale:
+            return see_other(f"/login?{urlencode({'expired': '', 'ticket': ticket or ''})}")
         if "continue" in given and ticket is not None and visit.browser is not None:
             return follow(await authorize.again(ticket, visit.browser, origin, chosen=True))
         step = None if ticket is None else await authorize.again(ticket, None, origin)  # what the form is for

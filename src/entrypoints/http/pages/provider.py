@@ -11,7 +11,7 @@ from entrypoints.http.oauth.forms import form
 from entrypoints.http.pages.account import AccountPage
 from entrypoints.http.pages.cookies import Jar
 from entrypoints.http.pages.rendering import Pages
-from entrypoints.http.pages.visits import PageForm, SignedIn, Visit
+from entrypoints.http.pages.visits import PageForm, SignedIn, SignInForm, Visit
 from entrypoints.settings import Settings
 
 _FROM_OURSELVES = {"same-origin", "none"}
@@ -44,16 +44,22 @@ class PageParts(Provider):
         return Visit(browser, token, ", ".join(header(request, b"accept-language")), fresh)
 
     @provide
-    async def page_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> PageForm:  # type: ignore[type-arg]  # as above
-        """Raises Invalid (`form_expired`) for a form that was made for another browser or session, or that the page of
-        another site sends."""
+    async def sign_in_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> SignInForm:  # type: ignore[type-arg]  # as above
+        """Raises Invalid (`form_expired`) for a form that the page of another site sends."""
         given = await form(request)
         site = header(request, b"sec-fetch-site")
-        foreign = bool(site) and site[0] not in _FROM_OURSELVES
+        if site and site[0] not in _FROM_OURSELVES:
+            raise _expired()
         cookie = jar.session(request) if visit.browser else None
-        if foreign or not browsers.is_form_token(given.get("form_token", ""), jar.browser(request), cookie):
-            raise Invalid("this page is too old, or was opened for somebody else", code="form_expired")
-        return PageForm(given)
+        ours = browsers.is_form_token(given.get("form_token", ""), jar.browser(request), cookie)
+        return SignInForm(given, stale=not ours)
+
+    @provide
+    async def page_form(self, sent: SignInForm) -> PageForm:
+        """Raises Invalid (`form_expired`) also for a form that was made for another browser or session."""
+        if sent.stale:
+            raise _expired()
+        return PageForm(sent.given)
 
     @provide
     async def signed_in(self, visit: Visit, browsers: Browsers, origin: Origin) -> SignedIn:
@@ -61,3 +67,7 @@ class PageParts(Provider):
         if visit.browser is None:
             raise NotAuthenticated("sign in first", code="sign_in_first")
         return SignedIn(visit, visit.browser, await browsers.actor(visit.browser, origin))
+
+
+def _expired() -> Invalid:
+    return Invalid("this page is too old, or was opened for somebody else", code="form_expired")
