@@ -48,6 +48,7 @@ class Action(StrEnum):
     CONSENT_GRANTED = "consent.granted"
     CONSENT_REFUSED = "consent.refused"
     CONSENT_WITHDRAWN = "consent.withdrawn"
+    AUTHORIZATION_REFUSED = "authorization.refused"
     CODE_ISSUED = "authorization_code.issued"
     CODE_REDEEMED = "authorization_code.redeemed"
     CODE_REFUSED = "authorization_code.refused"

@@ -97,7 +97,7 @@ class Parameters(Mapping[str, str]):
 
 def repeated() -> OAuthError:
     """What is sent twice can be meant either way (RFC 6749, 3.1)."""
-    return OAuthError("invalid_request", "a parameter is sent twice")
+    return OAuthError("invalid_request", "a parameter is sent twice", why="parameter_repeated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +162,27 @@ class AuthorizationRequest:
 
 def return_address(client: Client | None, parameters: Mapping[str, str]) -> ReturnAddress:
     """Where the answer may go. Raises OAuthError that must not be told by a redirect."""
-    if client is None or client.refusal() is not None or client.built_in:
-        raise OAuthError("invalid_client", "this application is not registered here, or is turned off")
+    if (refusal := _unknown(client)) is not None or client is None:
+        raise OAuthError("invalid_client", "this application is not registered here, or is turned off", why=refusal)
     if GrantType.AUTHORIZATION_CODE not in client.grant_types:
         raise OAuthError("unauthorized_client", "this application may not sign people in")
     uri = parameters.get("redirect_uri")
     if uri is None:
         if len(client.redirect_uris) != 1 or OPENID in parameters.get("scope", "").split(" "):
-            raise OAuthError("invalid_request", "the parameter redirect_uri is missing")
+            raise OAuthError("invalid_request", "the parameter redirect_uri is missing", why="redirect_uri_missing")
         return ReturnAddress(client, client.redirect_uris[0], parameters.get("state"), explicit=False)
     if not client.redirects_to(uri):
-        raise OAuthError("invalid_request", "the redirect URI is not registered for this application")
+        raise OAuthError(
+            "invalid_request", "the redirect URI is not registered for this application", why="redirect_uri_mismatch"
+        )
     return ReturnAddress(client, uri, parameters.get("state"), explicit=True)
+
+
+def _unknown(client: Client | None) -> str | None:
+    """Why nobody may be led to this application, or None; callers are not told which it is."""
+    if client is None:
+        return "client_unknown"
+    return "client_built_in" if client.built_in else client.refusal()
 
 
 def read_request(to: ReturnAddress, parameters: Parameters) -> AuthorizationRequest:
@@ -221,10 +230,16 @@ def _challenge(client: Client, parameters: Mapping[str, str], scopes: tuple[str,
         if "code_challenge_method" in parameters:
             raise OAuthError("invalid_request", "code_challenge_method without code_challenge")
         if client.require_pkce or nonce is None or OPENID not in scopes:
-            raise OAuthError("invalid_request", "PKCE is required: send code_challenge with the method S256")
+            raise OAuthError(
+                "invalid_request",
+                "PKCE is required: send code_challenge with the method S256",
+                why="code_challenge_missing",
+            )
         return None
     if parameters.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge):
-        raise OAuthError("invalid_request", "the one code_challenge_method is S256")
+        raise OAuthError(
+            "invalid_request", "the one code_challenge_method is S256", why="code_challenge_method_unsupported"
+        )
     return challenge
 
 

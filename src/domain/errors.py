@@ -59,12 +59,14 @@ class InvalidGrant(DomainError):
 
 class OAuthError(DomainError):
     """A refusal that an RFC names: `code` is its `error` (RFC 6749, 4.1.2.1 and 5.2; RFC 8707, 2; OpenID Connect Core
-    3.1.2.6). The message is the `error_description`, in ASCII without quotes and backslashes."""
+    3.1.2.6). The message is the `error_description`, in ASCII without quotes and backslashes. `why` is for the audit
+    trail, which may know more than the caller."""
 
     code = "invalid_request"
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, why: str | None = None) -> None:
         super().__init__(message, code=code)
+        self.why = why or code
 
 
 class Forbidden(DomainError):

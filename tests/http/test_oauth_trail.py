@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
+
 from domain.audit import Action
 from http_world import ADMIN, a_world
-from relying_party import a_person, an_application, claims
+from relying_party import CALLBACK, a_browser, a_person, an_application, claims
 
 
 async def told(api, *actions):
@@ -41,3 +43,88 @@ async def test_tokens_of_a_service_are_counted_and_told_of_now_and_then(clock):
         await api.login(ADMIN)
         await app.post("/oauth2/token", {"grant_type": "client_credentials"})
         assert [event["details"] for event in await told(api, Action.CLIENT_TOKENS)] == [{"issued": 1}, {"issued": 5}]
+
+
+# ------------------------------------------------------------------------- authorization requests that are turned away
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "known"),
+    [
+        ({"client_id": "nobody"}, "client_unknown", False),
+        ({"client_id": "\x00' OR '1'='1"}, "client_unknown", False),
+        ({"client_id": None}, "invalid_request", False),
+        ({"client_id": "hexward-pages"}, "client_built_in", False),
+        ({"redirect_uri": "https://evil.example/callback"}, "redirect_uri_mismatch", True),
+        ({"redirect_uri": CALLBACK + "/../evil"}, "redirect_uri_mismatch", True),
+        ({"redirect_uri": None}, "redirect_uri_missing", True),
+        ({"state": ["a", "b"]}, "parameter_repeated", True),
+        ({"state": "x" * 5000}, "invalid_request", False),
+        ({"response_type": "token"}, "unsupported_response_type", True),
+        ({"response_mode": "form_post"}, "invalid_request", True),
+        ({"code_challenge": None, "code_challenge_method": None}, "code_challenge_missing", True),
+        ({"code_challenge_method": "plain"}, "code_challenge_method_unsupported", True),
+        ({"request_uri": "http://169.254.169.254/latest"}, "request_uri_not_supported", True),
+        ({"request": "e30.e30."}, "request_not_supported", True),
+        ({"scope": "nothing:here"}, "invalid_scope", True),
+        ({"resource": "https://unknown.example"}, "invalid_target", True),
+        ({"id_token_hint": "e30.e30.e30"}, "id_token_hint_forged", True),
+        ({"claims": "["}, "invalid_request", True),
+    ],
+)
+async def test_a_request_that_is_turned_away_is_told_once_with_the_reason_and_nothing_it_sent(
+    api, changes, reason, known
+):
+    app, stranger = await an_application(api), a_browser(api)
+    answer = await stranger.browser.get(app.request(**changes))
+    assert answer.status_code in (303, 400)
+    [event] = await told(api, Action.AUTHORIZATION_REFUSED)
+    assert (event["outcome"], event["reason"], event["actor"]) == ("refused", reason, "anonymous")
+    assert event["details"] == {}
+    if known:
+        assert event["subject"] == f"client:{app.id}"
+    elif reason != "client_built_in":
+        assert event["subject"] is None
+    assert event["address"]
+    assert event["correlation_id"] == answer.headers["x-request-id"]
+    assert "evil" not in str(event)
+
+
+async def test_a_request_that_is_no_request_is_told_of_as_well(api):
+    stranger = a_browser(api)
+    for content, kind in ((b"{}", "application/json"), (b"a=%FF", "application/x-www-form-urlencoded")):
+        answer = await stranger.browser.post("/oauth2/authorize", content=content, headers={"content-type": kind})
+        assert answer.status_code == 400
+    assert (await stranger.browser.get("/oauth2/authorize?a=%FF")).status_code == 400
+    assert [event["reason"] for event in await told(api, Action.AUTHORIZATION_REFUSED)] == ["invalid_request"] * 3
+
+
+async def test_a_request_by_post_that_is_turned_away_is_told_once(api):
+    stranger = a_browser(api)
+    await stranger.follow(await stranger.browser.post("/oauth2/authorize", data={"client_id": "nobody"}))
+    assert [event["reason"] for event in await told(api, Action.AUTHORIZATION_REFUSED)] == ["client_unknown"]
+
+
+@pytest.mark.parametrize(("gone", "reason"), [(False, "client_disabled"), (True, "client_unknown")])
+async def test_an_application_that_was_turned_off_is_told_of_and_so_is_one_on_its_way_through_the_pages(
+    api, gone, reason
+):
+    zoe, app = await a_person(api), await an_application(api)
+    page = await zoe.follow(await zoe.browser.get(app.request()))
+    path, by = f"/api/v1/clients/{app.id}", {"by": ADMIN, "headers": {"If-Match": "*"}}
+    await (api.call("DELETE", path, **by) if gone else api.call("PATCH", path, json={"enabled": False}, **by))
+    assert (await zoe.browser.get(app.request())).status_code == 400
+    assert (await zoe.sign_in(page)).status_code == 400
+    events = await told(api, Action.AUTHORIZATION_REFUSED)
+    assert [event["reason"] for event in events] == [reason] * 2
+    assert {event["subject"] for event in events} == {None if gone else f"client:{app.id}"}
+
+
+async def test_nobody_is_turned_away_who_only_asks_whether_somebody_is_signed_in_or_who_is_denied(api):
+    zoe, app = await a_person(api), await an_application(api)
+    await zoe.browser.get(app.request(prompt="none"))
+    await zoe.sign_in()
+    await zoe.browser.get(app.request(prompt="none"))
+    await zoe.answer(await zoe.follow(await zoe.browser.get(app.request())), "deny")
+    assert await told(api, Action.AUTHORIZATION_REFUSED) == []
+    assert len(await told(api, Action.CONSENT_REFUSED)) == 1

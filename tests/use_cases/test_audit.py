@@ -372,6 +372,7 @@ OF_OAUTH = {
     Action.CLIENT_REFUSED,
     Action.CONSENT_GRANTED,
     Action.CONSENT_REFUSED,
+    Action.AUTHORIZATION_REFUSED,
     Action.CODE_ISSUED,
     Action.CODE_REDEEMED,
     Action.CODE_REFUSED,

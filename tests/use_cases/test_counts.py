@@ -1,11 +1,12 @@
-"""Tokens that services get: counted by the thousand, told of once an hour."""
+"""What can happen too often for the trail: tokens that services get, and requests that anybody can have refused."""
 
 import asyncio
 
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.oauth.sampling import TOLD_AGAIN, IssueCounts
+from application.oauth.sampling import REFUSALS_TOLD, REFUSALS_WINDOW, TOLD_AGAIN, IssueCounts, RefusedRequests
+from builders import SECOND
 from domain import ports
 from domain.audit import Action
 from domain.clients import ClientId
@@ -58,3 +59,38 @@ async def test_what_could_not_be_told_is_told_by_the_next(clock):
         away.away = False
         await counts.count(CLIENT, ORIGIN)
         assert await told(server) == [2]
+
+
+async def refusals(server):
+    return [event.details.get("untold", 0) for event in await server.events(action=Action.AUTHORIZATION_REFUSED)]
+
+
+async def test_nobody_fills_the_trail_with_refused_requests_and_none_goes_uncounted(service):
+    refused = await service.get(RefusedRequests)
+    for _ in range(REFUSALS_TOLD + 50):
+        await refused.tell(None, "client_unknown", ORIGIN)
+    assert await refusals(service) == [0] * REFUSALS_TOLD
+    service.clock.move(REFUSALS_WINDOW - SECOND)
+    await refused.tell(None, "client_unknown", ORIGIN)
+    assert len(await refusals(service)) == REFUSALS_TOLD
+    service.clock.move(SECOND)
+    for _ in range(2):
+        await refused.tell(None, "client_unknown", ORIGIN)
+    assert (await refusals(service))[REFUSALS_TOLD:] == [51, 0]
+
+
+async def test_a_count_of_refusals_that_could_not_be_told_is_told_by_the_next(clock):
+    store = MemoryStore()
+    away = Away(store.audit)
+    away.away = False
+    async with a_server(store, store.feed, clock, instead(ports.AuditLog, away), prepared=False) as server:
+        refused = await server.get(RefusedRequests)
+        for _ in range(REFUSALS_TOLD + 1):
+            await refused.tell(None, "client_unknown", ORIGIN)
+        clock.move(REFUSALS_WINDOW)
+        away.away = True
+        with pytest.raises(Unavailable):
+            await refused.tell(None, "client_unknown", ORIGIN)
+        away.away = False
+        await refused.tell(None, "client_unknown", ORIGIN)
+        assert (await refusals(server))[-1] == 2

@@ -9,6 +9,7 @@ from typing import Any
 from application.audit import Trail
 from application.authority import LiveAuthority
 from application.browser import Browser
+from application.oauth.sampling import RefusedRequests
 from application.oauth.tickets import Ticket, Tickets
 from application.repetition import safe_to_repeat
 from application.sessions import Issuer
@@ -33,6 +34,8 @@ from domain.ports import Clients, Clock, Consents, IdTokens, OneTimeValues, Secr
 from domain.sessions import exit_refusal
 
 CODE_BYTES = 32
+_ROUTINE = frozenset({"login_required", "consent_required", "access_denied"})
+"""What prompt=none is there to ask, and what a person decides, which is told as consent: nobody was turned away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ type Step = Answer | SignInNeeded | ConsentNeeded
 class Authorize:
     """Takes a request one step further, as often as it takes.
 
-    What is wrong with client or redirect URI raises OAuthError, for a page of ours; all else is told by an Answer.
+    What is wrong with client or redirect URI raises OAuthError, for a page of ours; all else is told by an Answer. The
+    audit trail hears of either first.
     """
 
     users: Users
@@ -77,6 +81,7 @@ class Authorize:
     id_tokens: IdTokens
     authority: LiveAuthority
     tickets: Tickets
+    refused: RefusedRequests
     trail: Trail
     clock: Clock
     secrets: Secrets
@@ -86,10 +91,14 @@ class Authorize:
     async def begin(self, parameters: Parameters, browser: Browser | None, origin: Origin) -> Step:
         """A request that has just come."""
         if parameters.repeated:
-            return self._refusal(await self._to(parameters), repeated())
+            return await self._refusal(await self._known_to(parameters, origin), repeated(), origin)
         signed_in_at = None if browser is None else browser.session.auth_time
         ticket = Ticket(dict(parameters), parameters.resources, self.clock.now(), signed_in_at)
         return await self.go_on(ticket, browser, origin)
+
+    async def unreadable(self, error: OAuthError, origin: Origin) -> None:
+        """A request that was none."""
+        await self.refused.tell(None, error.why, origin)
 
     async def again(self, ticket: str, browser: Browser | None, origin: Origin, *, chosen: bool = False) -> Step:
         """A request that was here before; raises Invalid (`ticket_expired`)."""
@@ -98,7 +107,7 @@ class Authorize:
 
     async def go_on(self, ticket: Ticket, browser: Browser | None, origin: Origin) -> Step:
         """Whatever comes next."""
-        to = await self._to(ticket.request())
+        to = await self._known_to(ticket.request(), origin)
         try:
             request = read_request(to, ticket.request())
             self._require_acr(request)
@@ -112,12 +121,12 @@ class Authorize:
                 return ConsentNeeded(self.tickets.write(ticket), request)
             return await self._code(request, browser, origin)
         except OAuthError as error:
-            return self._refusal(to, error)
+            return await self._refusal(to, error, origin)
 
     async def decide(self, ticket: str, browser: Browser, origin: Origin, *, allow: bool) -> Step:
         """What the person answers at the consent page."""
         read = self.tickets.read(ticket, self.clock.now())
-        to = await self._to(read.request())
+        to = await self._known_to(read.request(), origin)
         try:
             request = read_request(to, read.request())
             if (needed := self._sign_in_needed(request, read.go_on(), browser)) is not None:
@@ -127,17 +136,31 @@ class Authorize:
                 raise OAuthError("access_denied", "the person did not allow it")
             return await self._code(request, browser, origin)
         except OAuthError as error:
-            return self._refusal(to, error)
+            return await self._refusal(to, error, origin)
 
     async def client_of(self, ticket: str) -> Client | None:
         """The application that a ticket is about, to be named on a page; raises Invalid (`ticket_expired`)."""
         return (await self._to(self.tickets.read(ticket, self.clock.now()).request())).client
 
     async def _to(self, parameters: Parameters) -> ReturnAddress:
-        client = await self.authority.client(ClientId(parameters.required("client_id")))
-        return return_address(client, parameters)
+        return return_address(await self._client(parameters), parameters)
 
-    def _refusal(self, to: ReturnAddress, error: OAuthError) -> Answer:
+    async def _client(self, parameters: Parameters) -> Client | None:
+        return await self.authority.client(ClientId(parameters.required("client_id")))
+
+    async def _known_to(self, parameters: Parameters, origin: Origin) -> ReturnAddress:
+        """Where the answer goes, or the refusal told."""
+        client = None
+        try:
+            client = await self._client(parameters)
+            return return_address(client, parameters)
+        except OAuthError as error:
+            await self.refused.tell(client, error.why, origin)
+            raise
+
+    async def _refusal(self, to: ReturnAddress, error: OAuthError, origin: Origin) -> Answer:
+        if error.why not in _ROUTINE:
+            await self.refused.tell(to.client, error.why, origin)
         told = {"error": error.reason_code, "error_description": error.message}
         return Answer(answer(to, self.issuer, told))
 
@@ -171,7 +194,7 @@ class Authorize:
         if request.id_token_hint is not None:
             hint = self.id_tokens.hint(request.id_token_hint)
             if hint is None:
-                raise OAuthError("invalid_request", "the id_token_hint is none of ours")
+                raise OAuthError("invalid_request", "the id_token_hint is none of ours", why="id_token_hint_forged")
             meant.add(hint.get("sub"))
         return meant
 
@@ -213,7 +236,7 @@ class Authorize:
             client = await self.clients.held(request.client.id)
             refusal = exit_refusal(user.status if user else None, session, client, now)
             if refusal is not None:
-                raise OAuthError("access_denied", "the session has ended")
+                raise OAuthError("access_denied", "the session has ended", why=refusal)
             await self.codes.add(
                 OneTimeValue(
                     OneTimeKind.AUTHORIZATION_CODE,

@@ -1,15 +1,18 @@
-"""Tokens that clients get for themselves: too many to tell of each, so they are counted, and told of now and then."""
+"""What can happen too often to tell the audit trail of each: it is counted, and told of now and then."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from application.audit import Trail
-from domain.audit import Action
-from domain.clients import ClientId
+from application.repetition import safe_to_repeat
+from domain.audit import Action, Outcome
+from domain.clients import Client, ClientId
 from domain.policies import Origin
 from domain.ports import Clock, Transaction
 
+REFUSALS_TOLD = 600
+REFUSALS_WINDOW = timedelta(minutes=1)
 TOLD_AGAIN = timedelta(hours=1)
 ROOM = 10_000
 """Clients that are remembered; whoever was quiet for longest is told of anew."""
@@ -22,8 +25,8 @@ class _Count:
 
 
 class IssueCounts:
-    """How many tokens a worker has issued to each client since it last told the audit trail: at the first one, and with
-    the first one after each hour."""
+    """How many tokens a worker has issued to each client for itself since it last told the audit trail: at the first
+    one, and with the first one after each hour."""
 
     def __init__(self, trail: Trail, clock: Clock, transaction: Transaction) -> None:
         self._trail, self._clock, self._transaction = trail, clock, transaction
@@ -57,4 +60,42 @@ class IssueCounts:
         async with self._transaction():
             await self._trail.record_at_door(
                 origin, Action.CLIENT_TOKENS, actor=client, subject=client, details={"issued": issued}
+            )
+
+
+class RefusedRequests:
+    """Authorization requests that were refused. Each is told of as it comes; but anybody can send them, and they cost
+    nothing. Of those beyond `REFUSALS_TOLD` a minute a worker tells only how many there were, with the next one."""
+
+    def __init__(self, trail: Trail, clock: Clock, transaction: Transaction) -> None:
+        self._trail, self._clock, self._transaction = trail, clock, transaction
+        self._since: datetime | None = None
+        self._told = self._untold = 0
+
+    async def tell(self, client: Client | None, why: str, origin: Origin) -> None:
+        """One more; raises Unavailable where it cannot be stored."""
+        now = self._clock.now()
+        if self._since is None or now - self._since >= REFUSALS_WINDOW:
+            self._since, self._told = now, 0
+        if self._told >= REFUSALS_TOLD:
+            self._untold += 1
+            return
+        self._told += 1
+        untold, self._untold = self._untold, 0
+        try:
+            await self._record(client, why, untold, origin)
+        except BaseException:
+            self._untold += untold + 1  # told to nobody: that is for the next
+            raise
+
+    @safe_to_repeat
+    async def _record(self, client: Client | None, why: str, untold: int, origin: Origin) -> None:
+        async with self._transaction():
+            await self._trail.record_at_door(
+                origin,
+                Action.AUTHORIZATION_REFUSED,
+                subject=None if client is None else f"client:{client.id}",
+                outcome=Outcome.REFUSED,
+                reason=why,
+                details={"untold": untold} if untold else {},
             )

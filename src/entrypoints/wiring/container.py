@@ -56,7 +56,7 @@ from application.oauth.claims import IssueIdToken, UserInfo
 from application.oauth.grants import ExchangeCode, ExchangeRefreshToken, IssueToClient, Token
 from application.oauth.introspection import Introspect, RevokeToken
 from application.oauth.logout import Logout
-from application.oauth.sampling import IssueCounts
+from application.oauth.sampling import IssueCounts, RefusedRequests
 from application.oauth.tickets import Tickets
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
@@ -220,7 +220,8 @@ class UseCases(Provider):
         RemoveLeftovers, ClientChange, CreateClient, ShowClient, ListClients, UpdateClient, RotateClientSecret,
         DeleteClient,
         Browsers, ListConsents, WithdrawConsent, AuthenticateClient, Authorize, IssueIdToken, UserInfo, ExchangeCode,
-        ExchangeRefreshToken, IssueToClient, Token, Introspect, RevokeToken, Logout, IssueCounts, Tickets,
+        ExchangeRefreshToken, IssueToClient, Token, Introspect, RevokeToken, Logout, IssueCounts,
+        RefusedRequests, Tickets,
     )  # fmt: skip
 
     @provide

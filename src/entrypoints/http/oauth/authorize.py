@@ -7,6 +7,7 @@ from dishka import FromDishka
 from litestar import HttpMethod, Request, Response, route
 
 from application.oauth.authorization import Authorize
+from domain.errors import OAuthError
 from domain.policies import Origin
 from entrypoints.http.oauth.forms import form, query
 from entrypoints.http.pages.login import follow
@@ -22,6 +23,12 @@ async def authorize(
 ) -> Response[Any]:
     """By GET or POST (OpenID Connect Core 3.1.2.1). Another site's POST brings no cookie along, so it goes on by GET,
     which does."""
-    if request.method == "POST":
-        return see_other(f"/oauth2/authorize?{urlencode((await form(request, lenient=True)).pairs())}")
-    return follow(await authorization.begin(query(request, lenient=True), visit.browser, origin))
+    by_post = request.method == "POST"
+    try:
+        asked = await form(request, lenient=True) if by_post else query(request, lenient=True)
+    except OAuthError as error:
+        await authorization.unreadable(error, origin)
+        raise
+    if by_post:
+        return see_other(f"/oauth2/authorize?{urlencode(asked.pairs())}")
+    return follow(await authorization.begin(asked, visit.browser, origin))
