@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
+
+import pytest
 
 from journeys.server_process import environment
 
@@ -42,6 +45,22 @@ def steps(page: Path) -> Sequence[Step]:
     """What there is to do, in order."""
     found = [Step(match["kind"], match["text"], match["file"]) for match in _BLOCK.finditer(page.read_text())]
     return [step for step in found if step.file or step.kind in ("sh", "sh serve", "console")]
+
+
+def needed(name: str, *places: str) -> str:
+    """Where that program of the system is. Without it the test is left out, on a machine of a contributor."""
+    found = next((path for path in map(shutil.which, [name, *places]) if path), None)
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"{name} is not installed")
+    assert found is not None, f"{name} is not installed"
+    return found
+
+
+def unmet(page: Path, seen: list[str]) -> list[str]:
+    """What the page says is told when something is wrong, and was not seen."""
+    told = re.findall(r"^\| [^|`]*`([^|`]+)` \|", page.read_text(), re.MULTILINE)
+    assert told
+    return [trouble for trouble in told if not any(trouble in text for text in seen)]
 
 
 def a_shell(**settings: str) -> dict[str, str]:

@@ -1,9 +1,7 @@
 """The pages for those who use Hexward, followed to the letter against a real server, but for the ports."""
 
-import os
 import re
 import runpy
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from journeys.follow import HOW_TO, ROOT, Reader, a_reader, done, steps, write
+from journeys.follow import HOW_TO, ROOT, Reader, a_reader, done, needed, steps, unmet, write
 from journeys.person import Person
 from journeys.server_process import Server, a_server, free_port
 
@@ -51,22 +49,6 @@ def person() -> Iterator[Person]:
 def browser(*more: str) -> str:
     """A command that goes where it is told, as a person would."""
     return f"env -C {ROOT / 'tests'} {sys.executable} -m journeys.person %s {' '.join(more)} &"
-
-
-def needed(name: str, *places: str) -> str:
-    """Where that program of the system is. Without it the test is left out, on a machine of a contributor."""
-    found = next((path for path in map(shutil.which, [name, *places]) if path), None)
-    if found is None and not os.environ.get("CI"):
-        pytest.skip(f"{name} is not installed")
-    assert found is not None, f"{name} is not installed"
-    return found
-
-
-def unmet(page: Path, seen: list[str]) -> list[str]:
-    """What the page says is told when something is wrong, and was not seen."""
-    told = re.findall(r"^\| [^|`]*`([^|`]+)` \|", page.read_text(), re.MULTILINE)
-    assert told
-    return [trouble for trouble in told if not any(trouble in text for text in seen)]
 
 
 def test_people_sign_in_to_the_web_app_and_out_again(reader: Reader, person: Person):
