@@ -197,7 +197,8 @@ class Reader:
     def serve(self, command: str, seconds: float = 30) -> None:
         """Begin that, and wait until it serves one of the ports of `own`."""
         log = self.folder / f"server-{len(self.servers)}.log"
-        free = [int(port) for port in self.own.values() if port.isdigit() and not _served(int(port))]
+        ports = [int(here) for shown, here in self.own.items() if shown.isdigit()]
+        free = [port for port in ports if not _served(port)]
         process = begun(command, self.folder, self.shell, log)
         self.servers.append(process)
         deadline = time.monotonic() + seconds

@@ -105,9 +105,8 @@ def test_a_service_gets_tokens_with_either_of_two_secrets_and_with_a_key(reader:
     reader.follow(SERVICE_TO_SERVICE)
     assert (reader.folder / "key.pem").stat().st_mode & 0o777 == 0o600
     early = "import tokens; tokens.EARLY = 300; print(tokens.reports.get() == tokens.reports.get())"
-    assert (
-        done(f"python -c '{early}'", reader.folder, reader.shell) == "False\n"
-    )  # as good as expired, and asked for anew
+    said = done(f"python -c '{early}'", reader.folder, reader.shell)
+    assert said == "False\n", "a token that is about to expire is asked for anew"
 
 
 def test_an_api_accepts_tokens_that_are_for_it_by_itself_and_behind_nginx(reader: Reader):
