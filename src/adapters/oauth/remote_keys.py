@@ -10,11 +10,13 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MAX_BYTES = 64 * 1024
 MAX_HEADER = 16 * 1024
 SECONDS = 5.0
+ADDRESSES = 4
+"""Of a name, tried one after the other while there is time."""
 
 type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 type Allow = Callable[[str], bool]
@@ -30,62 +32,82 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return [str(address[4][0]) for address in found]
 
 
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
+
 def is_public(text: str) -> bool:
-    """Whether an address is one of the public internet, also where an IPv6 address only wraps another one."""
+    """Whether an address is one of the public internet. Of IPv6 that is what is given out as such (RFC 4291, 2.4), and
+    nothing that leads on to an IPv4 address by translation or a tunnel (NAT64, 6to4, Teredo, IPv4-compatible)."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        wrapped = address.ipv4_mapped or address.sixtofour
-        if wrapped is not None:
-            return is_public(str(wrapped))
-        if address in _NAT64 or address.teredo is not None or address.scope_id is not None:
+        if address.ipv4_mapped is not None:  # the system connects to the IPv4 address
+            return is_public(str(address.ipv4_mapped))
+        tunnel = address.sixtofour is not None or address.teredo is not None
+        if address not in _GLOBAL_UNICAST or tunnel or address.scope_id is not None:
             return False
     return address.is_global and not address.is_multicast
 
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
 class RemoteDocuments:
-    """Fetches small JSON documents. What tells strangers from ourselves can be replaced, for tests."""
+    """Fetches small JSON documents. What tells strangers from ourselves, who is trusted, and how long to wait can be
+    replaced, for tests."""
 
     def __init__(
-        self, *, resolve: Resolve = resolve, allow: Allow = is_public, context: ssl.SSLContext | None = None
+        self,
+        *,
+        resolve: Resolve = resolve,
+        allow: Allow = is_public,
+        context: ssl.SSLContext | None = None,
+        seconds: float = SECONDS,
     ) -> None:
-        self._resolve, self._allow, self._context = resolve, allow, context
+        self._resolve, self._allow, self._context, self._seconds = resolve, allow, context, seconds
 
     async def __call__(self, url: str) -> bytes:
         """The body of a 200; raises Unreachable for anything else."""
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:
-            raise Unreachable("not an https address")
-        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         try:
-            async with asyncio.timeout(SECONDS):
-                return await self._get(parts.hostname, parts.port or 443, parts.netloc, target)
+            async with asyncio.timeout(self._seconds):
+                return await self._get(urlsplit(url))
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
 
-    async def _get(self, host: str, port: int, netloc: str, target: str) -> bytes:
+    async def _get(self, url: SplitResult) -> bytes:
+        host, port = url.hostname, url.port or 443
+        if url.scheme != "https" or not host or "@" in url.netloc:
+            raise Unreachable("not an https address")
+        target = f"{url.path or '/'}{'?' + url.query if url.query else ''}"
         addresses = await self._resolve(host, port)
         if not addresses or not all(map(self._allow, addresses)):
             raise Unreachable("the name does not lead to the public internet")
-        context = self._context or ssl.create_default_context()
-        reader, writer = await asyncio.open_connection(
-            addresses[0], port, ssl=context, server_hostname=host, limit=MAX_HEADER
-        )
+        reader, writer = await self._connected(addresses[:ADDRESSES], port, host)
         try:
             request = (
-                f"GET {target} HTTP/1.1\r\nHost: {netloc}\r\nAccept: application/json, application/jwk-set+json\r\n"
+                f"GET {target} HTTP/1.1\r\nHost: {url.netloc}\r\nAccept: application/json, application/jwk-set+json\r\n"
                 "Accept-Encoding: identity\r\nConnection: close\r\nUser-Agent: Hexward\r\n\r\n"
             )
             writer.write(request.encode("ascii"))
             await writer.drain()
             return await _read(reader)
         finally:
-            writer.close()
+            writer.transport.abort()  # close() would wait for a farewell that a stranger may never send
+
+    async def _connected(
+        self, addresses: Sequence[str], port: int, host: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the first address that has one, under the certificate of that name."""
+        if self._context is None:  # reading the trusted roots takes longer than the rest of a request
+            self._context = ssl.create_default_context()
+        failed: OSError | None = None
+        for address in addresses:
+            try:
+                return await asyncio.open_connection(
+                    address, port, ssl=self._context, server_hostname=host, limit=MAX_HEADER
+                )
+            except OSError as error:
+                failed = error
+        raise failed or Unreachable("the name has no address")
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:
@@ -102,7 +124,9 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
         raise Unreachable("the answer is compressed")
     if "json" not in headers.get("content-type", ""):
         raise Unreachable("the answer is no JSON")
-    if "transfer-encoding" in headers:
+    if (coding := headers.get("transfer-encoding")) is not None:
+        if coding != "chunked":
+            raise Unreachable("the answer is compressed")
         return await _chunks(reader)
     length = headers.get("content-length")
     if length is not None and int(length) > MAX_BYTES:
