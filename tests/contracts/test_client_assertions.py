@@ -1,7 +1,9 @@
 """ClientAssertions: whose key signed, and how often a client's address is asked for keys."""
 
 import asyncio
+import base64
 import json
+import time
 from dataclasses import replace
 
 import jwt
@@ -11,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from adapters.oauth.assertions import ASKED_AGAIN, FRESH, JwtClientAssertions
-from adapters.oauth.remote_keys import RemoteDocuments, Unreachable, is_public
+from adapters.oauth.remote_keys import Unreachable
 from builders import NOW, SECOND
-from domain.clients import AuthMethod, Client, ClientId
+from domain.clients import KEYS_MAX, AuthMethod, Client, ClientId
 from domain.errors import Unavailable
+from tls_site import SHORT, a_site, document, http
 
 KEY, OTHER = generate_private_key(SECP256R1()), generate_private_key(SECP256R1())
 CLIENT = Client(ClientId("c1"), "Notes", auth_method=AuthMethod.PRIVATE_KEY_JWT)
@@ -118,26 +121,134 @@ async def test_R21_an_address_that_is_away_is_not_asked_for_each_request(asserti
     assert address.asked == 1
 
 
+# ------------------------------------------------------------------------------------------- keys at a real address
+
+
+@pytest.fixture
+async def site(assertions):
+    async with a_site() as there:
+        assertions.fetch = there.documents(seconds=SHORT)
+        yield there
+
+
+def publishing(site, id="c1"):
+    return replace(CLIENT, id=ClientId(id), jwks_uri=site.url)
+
+
+async def hangs(writer):
+    await asyncio.sleep(60)
+
+
+async def test_a_set_is_fetched_once_by_many_and_kept_while_it_is_fresh(site, assertions):
+    site.answer = document(jwks((1, KEY)))
+    client = publishing(site)
+    assert all(await asyncio.gather(*(assertions.read(signed(), client, NOW) for _ in range(50))))
+    assert await assertions.read(signed(), client, NOW + FRESH - SECOND)
+    assert site.connections == 1
+    assert await assertions.read(signed(), client, NOW + FRESH)
+    assert site.connections == 2
+
+
+async def test_who_hangs_up_neither_ends_the_request_for_others_nor_makes_another(site, assertions):
+    site.answer = document(jwks((1, KEY)))
+    client = publishing(site)
+    reads = [asyncio.create_task(assertions.read(signed(), client, NOW)) for _ in range(5)]
+    await asyncio.sleep(0)
+    reads[0].cancel()
+    assert all(await asyncio.gather(*reads[1:]))
+    assert site.connections == 1
+
+
+async def test_a_site_that_hangs_holds_up_nobody_but_its_own_client(site, assertions):
+    async with a_site() as other:
+        other.answer = document(jwks((1, OTHER)))
+        site.answer = hangs
+        slow = [asyncio.create_task(assertions.read(signed(), publishing(site), NOW)) for _ in range(50)]
+        await site.asked.acquire()
+        assert await assertions.read(signed(OTHER), publishing(other, "c2"), NOW)
+        assert not any(task.done() for task in slow)
+        for outcome in await asyncio.gather(*slow, return_exceptions=True):
+            assert isinstance(outcome, Unavailable)
+    assert site.connections == 1
+
+
+async def test_a_stranger_who_makes_us_ask_again_holds_up_nobody_even_if_the_site_hangs_or_fails(site, assertions):
+    site.answer = document(jwks((1, KEY)))
+    client = publishing(site)
+    assert await assertions.read(signed(), client, NOW)
+    site.answer = hangs
+    later = NOW + ASKED_AGAIN
+    forged = asyncio.create_task(assertions.read(signed(OTHER, "k9"), client, later))
+    for _ in range(2):
+        await site.asked.acquire()
+    assert await assertions.read(signed(), client, later)  # at once
+    assert not forged.done()
+    assert await forged is None
+    assert await assertions.read(signed(), client, later + SECOND)  # what is fresh stays
+    assert await assertions.read(signed(OTHER, "k9"), client, later + SECOND) is None
+    assert site.connections == 2
+
+
 @pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1", "224.0.0.1",
-        "255.255.255.255", "192.0.2.1", "::1", "::", "fc00::1", "fe80::1", "fe80::1%eth0", "ff02::1",
-        "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:db8::1", "x", "",
-    ],
-)  # fmt: skip
-def test_an_address_that_is_not_of_the_public_internet_is_never_connected_to(address):
-    assert not is_public(address)
+    "answer",
+    [hangs, http(b"{}", status="500 Oops"), http(b"no JSON"), document([]), document({}), document({"keys": {}})],
+    ids=["hangs", "fails", "no JSON", "a list", "no keys", "keys that are no list"],
+)
+async def test_a_site_that_has_no_key_set_is_asked_once_a_minute_and_old_keys_end(site, assertions, answer):
+    client = publishing(site)
+    site.answer = document(jwks((1, KEY)))
+    assert await assertions.read(signed(), client, NOW)
+    site.answer = answer
+    for n in range(20):
+        with pytest.raises(Unavailable):
+            await assertions.read(signed(), client, NOW + FRESH + n * SECOND)
+    assert site.connections == 2
+    site.answer = document(jwks((1, KEY)))
+    assert await assertions.read(signed(), client, NOW + FRESH + ASKED_AGAIN)
 
 
-async def test_a_name_that_leads_to_any_internal_address_is_not_asked():
-    async def resolve(host, port):
-        return ["8.8.8.8", "127.0.0.1"]
+async def test_a_client_that_moves_its_keys_is_asked_at_its_new_address(site, assertions):
+    site.answer = document(jwks((1, KEY)))
+    assert await assertions.read(signed(), publishing(site), NOW)
+    async with a_site() as new:
+        new.answer = document(jwks((1, OTHER)))
+        assert await assertions.read(signed(), publishing(new), NOW) is None
+        assert await assertions.read(signed(OTHER), publishing(new), NOW)
 
-    with pytest.raises(Unreachable):
-        await RemoteDocuments(resolve=resolve)("https://rebind.example/keys")
-    for url in ("http://app.example.org/keys", "https://user@app.example.org/", "file:///etc/passwd", "https:///x"):
-        with pytest.raises(Unreachable):
-            await RemoteDocuments()(url)
-    assert is_public("8.8.8.8")
-    assert is_public("2606:4700::1111")
+
+PUBLIC = ECAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
+STRANGE = [
+    1, None, "x", [], {}, {"kty": 1}, {"kty": "oct", "k": "AA"}, {"kty": "XX"}, {"kty": "EC"}, {"kty": "EC", "crv": []},
+    {**PUBLIC, "x": 1}, {**PUBLIC, "x": "AA"}, {**PUBLIC, "y": None}, {**PUBLIC, "kid": {}}, {**PUBLIC, "use": ["sig"]},
+    {**PUBLIC, "alg": 5}, {"kty": "RSA", "n": 5, "e": 5}, {"kty": "RSA", "n": "A" * 400, "e": "AQAB"},
+    {"kty": "RSA", "n": ["x"] * 400, "e": "AQAB"}, {"kty": "OKP", "crv": "Ed25519", "x": {}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "PS256", "EdDSA"])
+async def test_keys_that_make_no_sense_are_passed_over(site, assertions, algorithm):
+    site.answer = document({"keys": [*STRANGE, {**PUBLIC, "kid": "k1"}]})
+    header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm}).encode()).rstrip(b"=").decode()
+    _, claims, signature = signed(KEY, None).split(".")
+    right = signed(KEY, None) if algorithm == "ES256" else f"{header}.{claims}.{signature}"
+    told = await assertions.read(right, publishing(site), NOW)
+    assert (told is not None) == (algorithm == "ES256")
+
+
+async def test_of_too_many_keys_the_one_that_is_named_is_found_and_else_only_some_are_tried(site, assertions):
+    many = [(n, OTHER) for n in range(2, 2 + KEYS_MAX)]
+    site.answer = document(jwks(*many, (1, KEY)))
+    assert await assertions.read(signed(KEY, "k1"), publishing(site), NOW)
+    assert await assertions.read(signed(KEY, None), publishing(site), NOW) is None
+
+
+async def test_a_key_whose_secret_half_is_published_proves_nothing_and_is_not_taken_apart(site, assertions):
+    private = generate_rsa_key(65537, 2048)
+    whole = RSAAlgorithm.to_jwk(private, as_dict=True)
+    site.answer = document({"keys": [{**whole, "kid": "k1"}]})
+    assert await assertions.read(signed(private, "k1", "RS256"), publishing(site), NOW) is None
+    huge = "x" * 2700  # as it would be to find the primes of
+    site.answer = document({"keys": [{"kty": "RSA", "n": huge, "e": "AQAB", "d": huge, "kid": "k1"}]})
+    began = time.process_time()
+    assert await assertions.read(signed(private, "k1", "RS256"), publishing(site), NOW + FRESH) is None
+    assert time.process_time() - began < 1

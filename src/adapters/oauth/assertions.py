@@ -5,7 +5,7 @@ import base64
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -66,11 +66,25 @@ _set = msgspec.json.Decoder(dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The keys at a client's address as they were, and when they were asked for; None where that went wrong."""
+    """The keys at a client's address as they were when they were read, None where there are none, and when they were
+    asked for last, with success or not."""
 
     uri: str
-    keys: Sequence[Mapping[str, Any]] | None
-    asked_at: datetime
+    keys: Sequence[Mapping[str, Any]] | None = None
+    read_at: datetime | None = None
+    asked_at: datetime | None = None
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether the keys are good without asking."""
+        return self.keys is not None and _within(FRESH, self.read_at, now)
+
+    def may_be_asked(self, now: datetime) -> bool:
+        """Whether it is long enough ago: neither strangers nor a site that is away lead to a request each time."""
+        return not _within(ASKED_AGAIN, self.asked_at, now)
+
+
+def _within(patience: timedelta, since: datetime | None, now: datetime) -> bool:
+    return since is not None and timedelta(0) <= now - since < patience
 
 
 class JwtClientAssertions:
@@ -80,7 +94,7 @@ class JwtClientAssertions:
         self.fetch: Callable[[str], Awaitable[bytes]] = RemoteDocuments()
         self._jws = PyJWS(algorithms=ALGORITHMS)  # `none` and HMAC do not even exist in it
         self._held: Recent[ClientId, _Held] = Recent(CLIENTS)
-        self._fetching: Recent[ClientId, asyncio.Lock] = Recent(CLIENTS)
+        self._asking: dict[tuple[ClientId, str], asyncio.Task[_Held]] = {}
 
     def claimed(self, assertion: str) -> ClientId | None:
         compact = _COMPACT.fullmatch(assertion) if len(assertion) <= MAX_LENGTH else None
@@ -102,9 +116,7 @@ class JwtClientAssertions:
             return None
         if header.alg not in ALGORITHMS:
             return None
-        if not self._verifies(assertion, header, await self._keys(client, now, again=False)) and not (
-            client.jwks_uri is not None and self._verifies(assertion, header, await self._keys(client, now, again=True))
-        ):
+        if not await self._is_signed(assertion, header, client, now):
             return None
         return Assertion(
             issuer=claims.iss,
@@ -116,10 +128,29 @@ class JwtClientAssertions:
             not_before=None if claims.nbf is None else _time(claims.nbf),
         )
 
+    async def _is_signed(self, assertion: str, header: Header, client: Client, now: datetime) -> bool:
+        """By a key that is registered, or published: one that is not known may be new, and is asked for."""
+        if client.jwks_uri is None:
+            return self._verifies(assertion, header, _keys_of(client.jwks or {}))
+        held = self._held.get(client.id)
+        if held is None or held.uri != client.jwks_uri:
+            held = _Held(client.jwks_uri)
+        if not held.is_fresh(now) and held.may_be_asked(now):
+            held = await self._asked(client.id, held, now)
+        if held.keys is None:
+            raise Unavailable("the keys of this application cannot be had", code="client_keys_unavailable")
+        if self._verifies(assertion, header, held.keys):
+            return True
+        if not held.may_be_asked(now):
+            return False
+        held = await self._asked(client.id, held, now)
+        return held.keys is not None and self._verifies(assertion, header, held.keys)
+
     def _verifies(self, assertion: str, header: Header, keys: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether one of the keys signed it: of that id, if it names one, and of a kind that the algorithm is for."""
-        fitting = [key for key in keys[:KEYS_MAX] if _fits(key, header)]
-        return any(self._signed_by(assertion, header.alg, key) for key in fitting)
+        """Whether one of the keys signed it: of that id, if it names one, and of a kind that the algorithm is for. As
+        many are tried as could be registered."""
+        fitting = [key for key in keys if _fits(key, header)]
+        return any(self._signed_by(assertion, header.alg, key) for key in fitting[:KEYS_MAX])
 
     def _signed_by(self, assertion: str, algorithm: str, jwk: Mapping[str, Any]) -> bool:
         try:
@@ -129,33 +160,31 @@ class JwtClientAssertions:
             return False
         return True
 
-    async def _keys(self, client: Client, now: datetime, *, again: bool) -> Sequence[Mapping[str, Any]]:
-        if client.jwks_uri is None:
-            return _keys_of(client.jwks or {})
-        lock = self._fetching.get(client.id) or asyncio.Lock()
-        self._fetching.put(client.id, lock)
-        async with lock:  # one request at a time, whose answer is good for all who wait
-            held = self._held.get(client.id)
-            known = held if held is not None and held.uri == client.jwks_uri else None
-            patience = ASKED_AGAIN if again or known is None or known.keys is None else FRESH
-            if known is None or not timedelta(0) <= now - known.asked_at < patience:
-                known = _Held(client.jwks_uri, await self._fetched(client.jwks_uri), now)
-                self._held.put(client.id, known)
-        if known.keys is None:
-            raise Unavailable("the keys of this application cannot be had", code="client_keys_unavailable")
-        return known.keys
+    async def _asked(self, id: ClientId, held: _Held, now: datetime) -> _Held:
+        """What is at the address now. There is one request at a time, whose answer is good for all who wait; it goes on
+        when they go away, so that nobody repeats it by hanging up."""
+        place = (id, held.uri)
+        asking = self._asking.get(place)
+        if asking is None:
+            asking = self._asking[place] = asyncio.create_task(self._ask(id, held, now))
+            asking.add_done_callback(lambda _: self._asking.pop(place))
+        return await asyncio.shield(asking)
 
-    async def _fetched(self, uri: str) -> Sequence[Mapping[str, Any]] | None:
+    async def _ask(self, id: ClientId, held: _Held, now: datetime) -> _Held:
         try:
-            return _keys_of(_set.decode(await self.fetch(uri)))
+            found = _Held(held.uri, _published(await self.fetch(held.uri)), now, now)
         except (Unreachable, ValueError, RecursionError) as error:
-            log.warning("the keys at %s cannot be had: %s", uri, error)
-            return None
+            log.warning("the keys at %s cannot be had: %s", held.uri, error)
+            found = replace(held, keys=held.keys if held.is_fresh(now) else None, asked_at=now)
+        self._held.put(id, found)
+        return found
 
 
 def _fits(key: Mapping[str, Any], header: Header) -> bool:
     kind, curve = _KINDS[header.alg]
     if key.get("kty") != kind or (curve is not None and key.get("crv") != curve):
+        return False
+    if "d" in key:  # known to all who read it; and to take a secret half apart can take seconds
         return False
     if kind == "RSA" and len(str(key.get("n", ""))) * 6 < RSA_BITS:
         return False
@@ -167,6 +196,14 @@ def _fits(key: Mapping[str, Any], header: Header) -> bool:
 def _keys_of(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     keys = document.get("keys")
     return [key for key in keys if isinstance(key, Mapping)] if isinstance(keys, list) else []
+
+
+def _published(body: bytes) -> Sequence[Mapping[str, Any]]:
+    """The keys of a set from elsewhere, where what is not understood is passed over (RFC 7517, 5)."""
+    document = _set.decode(body)
+    if not isinstance(document.get("keys"), list):
+        raise Unreachable("the answer is no key set")
+    return _keys_of(document)
 
 
 def _decoded(segment: str) -> bytes:
