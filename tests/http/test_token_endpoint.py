@@ -1,5 +1,6 @@
 """The token endpoint and what belongs to it: who asks, what they get, and how it ends (RFC 6749, 7523, 7662, 7009)."""
 
+import asyncio
 import base64
 import json
 from datetime import timedelta
@@ -9,11 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from jwt.algorithms import ECAlgorithm
 
+from adapters.oauth.remote_keys import RemoteDocuments
 from builders import SECOND
 from domain.audit import Action
+from domain.ports import ClientAssertions
 from domain.sessions import GRACE
 from http_world import ADMIN, a_world
 from relying_party import a_person, an_application, claims
+from tls_site import SHORT, a_site, document, http
 
 ISSUER = "http://localhost:8000"
 API = "https://orders.example.org"
@@ -198,11 +202,55 @@ async def test_the_token_url_is_an_audience_only_for_those_registered_so(api, si
     assert (await by_assertion(app, signer.assertion(app.id, aud=f"{ISSUER}/oauth2/token"))).status_code == 200
 
 
-async def test_keys_at_an_internal_address_are_never_asked_for(api, signer):
-    app = await a_service(api, token_endpoint_auth_method="private_key_jwt", jwks_uri="https://127.0.0.1:1/keys")
-    answer = await by_assertion(app, signer.assertion(app.id))
-    refused(answer, "temporarily_unavailable", 503)
-    assert answer.headers["retry-after"]
+@pytest.fixture
+async def site(api):
+    """Where a client publishes its keys."""
+    async with a_site() as there:
+        (await api.container.get(ClientAssertions)).fetch = there.documents(seconds=SHORT)
+        yield there
+
+
+async def test_keys_that_a_client_publishes_are_fetched_from_it(api, signer, site):
+    site.answer = document(signer.jwks)
+    app = await a_service(api, token_endpoint_auth_method="private_key_jwt", jwks_uri=site.url)
+    for _ in range(3):
+        assert (await by_assertion(app, signer.assertion(app.id))).status_code == 200
+    assert site.connections == 1
+    refused(await by_assertion(app, signer.assertion(app.id, headers={"kid": "k2"})), "invalid_client", 401)
+    assert (site.connections, await reasons(api, Action.CLIENT_REFUSED)) == (1, ["assertion_signature"])
+
+
+async def hangs(writer):
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        hangs, http(b"", "Location: https://127.0.0.1/", status="302 Found"), http(b"{}", status="500 Oops"),
+        http(b"{}", "Content-Encoding: gzip"), http(b"<html>", kind="text/html"), http(b"no JSON"), document([]),
+        document({"keys": 1}), http(b"[" * 60_000), http(b"x" * 100_000), http(b""),
+    ],
+)  # fmt: skip
+async def test_a_site_that_has_no_keys_is_no_fault_of_ours_and_is_told_to_the_trail_alone(api, signer, site, answer):
+    site.answer = answer
+    app = await a_service(api, token_endpoint_auth_method="private_key_jwt", jwks_uri=site.url)
+    unknown = await by_assertion(app, signer.assertion("nobody"))
+    for _ in range(2):
+        told = await by_assertion(app, signer.assertion(app.id))
+        refused(told, "invalid_client", 401)
+        assert told.json() == unknown.json()
+    assert site.connections == 1
+    assert await reasons(api, Action.CLIENT_REFUSED) == [*["client_keys_unavailable"] * 2, "client_unknown"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "169.254.169.254", "[::ffff:10.0.0.1]"])
+async def test_keys_at_an_internal_address_are_never_asked_for(api, signer, site, host):
+    (await api.container.get(ClientAssertions)).fetch = RemoteDocuments()
+    uri = f"https://{host}:{site.port}/keys"
+    app = await a_service(api, token_endpoint_auth_method="private_key_jwt", jwks_uri=uri)
+    refused(await by_assertion(app, signer.assertion(app.id)), "invalid_client", 401)
+    assert (site.connections, await reasons(api, Action.CLIENT_REFUSED)) == (0, ["client_keys_unavailable"])
 
 
 # ---------------------------------------------------------------------------------------------------- grants and scopes

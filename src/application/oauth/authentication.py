@@ -11,7 +11,7 @@ from application.sessions import Issuer
 from domain.audit import Action, Outcome
 from domain.authorization import Parameters
 from domain.clients import AuthMethod, Client, ClientId
-from domain.errors import Conflict, OAuthError
+from domain.errors import Conflict, OAuthError, Unavailable
 from domain.one_time import OneTimeKind, OneTimeValue, one_time_hash
 from domain.policies import Origin
 from domain.ports import Assertion, ClientAssertions, Clock, OneTimeValues, Transaction
@@ -104,7 +104,10 @@ class AuthenticateClient:
 
     async def _assertion_unproven(self, client: Client, text: str, now: datetime) -> str | None:
         """RFC 7523, 3, with one audience, so that no other server can pass on what was meant for it."""
-        assertion = await self.assertions.read(text, client, now)
+        try:
+            assertion = await self.assertions.read(text, client, now)
+        except Unavailable as error:  # the client's site is no fault of ours, and its state is nobody's business
+            return error.reason_code
         if assertion is None:
             return "assertion_signature"
         if (wrong := self._wrong(assertion, client, now)) is not None:
