@@ -26,6 +26,7 @@ from entrypoints.cli.main import COMMANDS, root
 from entrypoints.cli.output import put_table
 from entrypoints.cli.reference import reference_page
 from entrypoints.cli.serve import as_data, as_text
+from entrypoints.http.pages.cookies import Jar
 from entrypoints.settings import load
 from entrypoints.wiring.footing import ServerFacts
 
@@ -373,6 +374,24 @@ def test_the_doctor_weighs_what_the_database_says(finding, level):
 def test_the_doctor_warns_of_a_public_address_without_encryption(url, level):
     settings = load({"HEXWARD_PUBLIC_URL": url}, Path("/"))
     assert checks.public_url(settings).level is level
+
+
+@pytest.mark.parametrize(
+    ("url", "level"),
+    [
+        ("https://id.example.org", Level.OK),
+        ("https://localhost:8443", Level.OK),
+        ("http://localhost:8000", Level.WARNING),
+        ("http://127.0.0.1:8000", Level.WARNING),
+        ("http://id.example.org", Level.WARNING),
+    ],
+)
+def test_the_doctor_says_that_a_session_cookie_is_a_plain_one_and_what_helps(url, level):
+    found = checks.session_cookie(load({"HEXWARD_PUBLIC_URL": url}, Path("/")))
+    cookie = Jar(url).signed_in("x")
+    assert (found.level, found.message.partition(",")[0]) == (level, cookie.key)
+    assert cookie.secure is (level is Level.OK)
+    assert ("set HEXWARD_PUBLIC_URL" in (found.remedy or "")) is (level is Level.WARNING)
 
 
 @pytest.mark.parametrize(("free", "level"), [(10**7, Level.PROBLEM), (5 * 10**8, Level.WARNING), (10**12, Level.OK)])

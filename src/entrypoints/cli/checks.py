@@ -59,6 +59,7 @@ def examine() -> Iterator[Finding]:
     for warning in settings.warnings:
         yield Finding("settings", Level.WARNING, warning)
     yield public_url(settings)
+    yield session_cookie(settings)
     yield from data_folder(settings)
     key = master_key(settings)
     yield key
@@ -82,6 +83,18 @@ def public_url(settings: Settings) -> Finding:
         Level.WARNING,
         f"{url} is not encrypted: passwords and tokens can be read on their way",
         "put a proxy that speaks https in front, and set HEXWARD_PUBLIC_URL to its address",
+    )
+
+
+def session_cookie(settings: Settings) -> Finding:
+    """Whether browsers keep it from everybody else on that host: `__Host-` asks for https (RFC 6265bis, 4.1.3.2)."""
+    if settings.public_url.startswith("https://"):
+        return Finding("session cookie", Level.OK, "__Host-hexward_session, for this host over https alone")
+    return Finding(
+        "session cookie",
+        Level.WARNING,
+        "hexward_session, a plain one, as the public address is http: other servers on that host can read and set it",
+        "fine on a laptop; else set HEXWARD_PUBLIC_URL to an address with https",
     )
 
 
