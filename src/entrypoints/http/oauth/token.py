@@ -53,7 +53,7 @@ async def introspect(
 @post("/oauth2/revoke", status_code=200, include_in_schema=False)
 async def revoke(
     request: Request[Any, Any, Any], origin: FromDishka[Origin], revocation: FromDishka[RevokeToken]
-) -> Response[None]:
+) -> Response[bytes]:
     """Token revocation (RFC 7009)."""
     await revocation(await form(request), basic(request), origin)
-    return Response(None, headers=NO_STORE)
+    return Response(b"", media_type="text/plain", headers=NO_STORE)  # None would be the JSON text `null`
