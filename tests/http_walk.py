@@ -32,24 +32,23 @@ UNDESCRIBED_ROUTES = {
     "/openapi.json": "the description itself",
 }
 OTHER_SHAPES = {
-    **dict.fromkeys(
-        ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke", "/oauth2/userinfo"),
-        "answers in the shapes of RFC 6749, 7662, 7009 and 6750",
+    "/oauth2/token": "errors after RFC 6749, 5.2",
+    "/oauth2/introspect": "errors after RFC 7662, 2.3, which are those of RFC 6749",
+    "/oauth2/revoke": "errors after RFC 7009, 2.2.1, likewise",
+    "/oauth2/userinfo": "errors after RFC 6750, 3",
+    "/oauth2/authorize": "RFC 6749, 4.1.2.1: redirects, and a page where there is nowhere to go",
+    "/oauth2/logout": "OpenID Connect RP-Initiated Logout, 2 and 4: likewise",
+}
+"""Described operations whose answers other standards decide about. They keep the rest of the discipline."""
+PEOPLE = dict.fromkeys(
+    (
+        "/oauth2/logout-confirm", "/login", "/consent", "/logged-out", "/account", "/account/profile",
+        "/account/password", "/account/sessions/end", "/account/sessions/end-all", "/account/applications/revoke",
+        "/assets/hexward.css", "/assets/logo",
     ),
-    **dict.fromkeys(
-        ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"),
-        "the shape of OpenID Connect Discovery and RFC 8414",
-    ),
-    **dict.fromkeys(
-        (
-            "/oauth2/authorize", "/oauth2/logout", "/oauth2/logout-confirm", "/login", "/consent", "/logged-out",
-            "/account", "/account/profile", "/account/password", "/account/sessions/end", "/account/sessions/end-all",
-            "/account/applications/revoke", "/assets/hexward.css", "/assets/logo",
-        ),
-        "pages for people",
-    ),
-}  # fmt: skip
-"""Routes whose answers other standards decide about. They keep the rest of the discipline, which `walk_beside` asks."""
+    "pages for people",
+)  # fmt: skip
+"""Routes that no program has to do with, and no description is about. They keep the rest of the discipline, too."""
 FRAMEWORK_ROUTES = "/openapi"
 """The framework's own pages below it answer 404, which the walk asks for."""
 UNIVERSAL_ANSWERS = {
@@ -291,6 +290,8 @@ def has_rate_limits(exchange: Exchange) -> Iterator[str]:
             yield f"answers {exchange.status} without {name}"
 
 
+BESIDE = (is_described, has_the_common_headers)
+"""What is asked of OTHER_SHAPES and PEOPLE, too."""
 CHECKS = (is_described, is_a_whole_problem, has_the_common_headers, tells_nothing, has_rate_limits)
 
 
@@ -315,7 +316,8 @@ class Walk:
         for path, methods in sorted(self._routes().items()):
             if self.only not in (None, path):
                 continue
-            if path in OTHER_SHAPES:
+            if path in OTHER_SHAPES or path in PEOPLE:
+                await self._path(path, methods)
                 for method in sorted(methods):
                     await self._beside(self.description.operation(method, path))
                 continue
@@ -372,13 +374,15 @@ class Walk:
             ("a forged token", {"headers": {"Authorization": f"Bearer {MARK}"}}),
             ("a forged secret", {"headers": {"Authorization": "Basic !!!", **form}, "content": "grant_type=x"}),
         ]
+        if (operation.described is None) != (operation.path in PEOPLE):
+            self.fault(operation, "is described, and stands on the list of pages, or neither")
         for said, sent in tries:
             if operation.method == "GET":
                 sent.pop("content", None), sent.pop("json", None)
             answer = await self.api.client.request(operation.method, operation.path, **sent)
             self.calls += 1
             exchange = Exchange(operation, self.description, answer, operation.method)
-            faults = [*has_the_common_headers(exchange)]
+            faults = [fault for check in BESIDE for fault in check(exchange)]
             if answer.status_code >= 500:
                 faults.append(f"answers {answer.status_code}")
             if MARK in answer.text and answer.headers.get("content-type", "").startswith("application/json"):

@@ -9,14 +9,15 @@ import pytest
 from entrypoints.http.app import create_app
 from entrypoints.http.docs import page
 from entrypoints.settings import Settings
-from http_walk import OTHER_SHAPES, UNDESCRIBED_ROUTES
+from http_walk import OTHER_SHAPES, PEOPLE, UNDESCRIBED_ROUTES
 from http_world import ADMIN
 
-NOT_DESCRIBED = {*UNDESCRIBED_ROUTES, *OTHER_SHAPES}
-"""Routes for people, those in the shapes of OAuth, and the description itself."""
+NOT_DESCRIBED = {*UNDESCRIBED_ROUTES, *PEOPLE}
+"""Routes for people, and the description itself."""
 
 VERBS = {"get", "post", "put", "patch", "delete"}
 PROBLEM = "application/problem+json"
+FOR_BROWSERS = {"/oauth2/authorize", "/oauth2/logout"}
 NEEDS_A_VERSION = {
     ("patch", "/api/v1/me"),
     ("patch", "/api/v1/users/{user_id}"),
@@ -94,12 +95,22 @@ async def test_every_operation_says_what_it_does_and_how_it_answers(document):
         assert operation.get("description", "").strip(), where
         assert operation.get("tags"), where
         answers = operation["responses"]
-        assert [s for s in answers if s.startswith("2")], where
+        assert [s for s in answers if s.startswith("2") or (s == "303" and path in FOR_BROWSERS)], where
         for status, answer in answers.items():
             assert re.fullmatch(r"[1-5]\d\d", status), where
             assert answer["description"].strip(), f"{where} {status}"
             if status.startswith("4"):
-                assert PROBLEM in answer["content"], f"{where} {status}"
+                kind, shape = refusal(path, status)
+                assert answer["content"][kind]["schema"] == shape, f"{where} {status}"
+
+
+def refusal(path, status):
+    """How an operation refuses: by a problem, unless an RFC wants it otherwise."""
+    if path not in OTHER_SHAPES or status == "429":
+        return PROBLEM, {"$ref": "#/components/schemas/Problem"}
+    if path in FOR_BROWSERS:
+        return "text/html", {"type": "string"}
+    return "application/json", {"$ref": "#/components/schemas/OAuthProblem"}
 
 
 async def test_every_operation_describes_its_parameters(document):
@@ -118,10 +129,13 @@ async def test_every_operation_describes_its_parameters(document):
             assert "requestBody" not in operation, where
 
 
+OPEN = {"/oauth2/jwks", *FOR_BROWSERS}
+
+
 async def test_what_is_under_the_api_needs_a_token_except_to_get_one(document):
     for verb, path, operation in operations(document):
         security = operation.get("security", document.get("security"))
-        open_to_all = path.startswith(("/api/v1/auth/", "/health/")) or path == "/oauth2/jwks"
+        open_to_all = path.startswith(("/api/v1/auth/", "/health/", "/.well-known/")) or path in OPEN
         assert (security in ([], [{}])) == open_to_all, f"{verb} {path}"
         assert open_to_all or "401" in operation["responses"], f"{verb} {path}"
 
@@ -204,6 +218,26 @@ def test_nothing_in_the_description_can_break_out_of_the_page():
     assert "<script" not in text
     assert "script" not in set(read(text).tags)
     assert json.dumps(evil)[1:8] not in text
+
+
+async def test_the_page_shows_how_an_application_asks_for_a_token(api):
+    shown = (await api.call("GET", "/docs")).text
+    token = shown[shown.index("<code>/oauth2/token</code>") :].partition("</details>")[0]
+    for part in ("-u &quot;$CLIENT_ID:$CLIENT_SECRET&quot;", "-d &#x27;grant_type=", "<code>code_verifier</code>"):
+        assert part in token
+    assert "Bearer" not in token
+    userinfo = shown[shown.index("<code>/oauth2/userinfo</code>") :].partition("</details>")[0]
+    assert "Authorization: Bearer $TOKEN" in userinfo
+
+
+async def test_the_document_says_how_clients_and_people_prove_themselves(document):
+    schemes = {name: scheme["scheme"] for name, scheme in document["components"]["securitySchemes"].items()}
+    assert schemes == {"bearer": "bearer", "client": "basic"}
+    for path in ("token", "introspect", "revoke"):
+        operation = document["paths"][f"/oauth2/{path}"]["post"]
+        assert operation["security"] == [{"client": []}, {}]
+        assert list(operation["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+    assert document["paths"]["/oauth2/userinfo"]["get"]["security"] == [{"bearer": []}]
 
 
 async def test_whoever_comes_with_a_browser_is_led_to_the_page(api):

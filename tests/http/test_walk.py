@@ -16,8 +16,9 @@ from litestar.types import Receive, Scope, Send
 from entrypoints.http.app import create_app
 from entrypoints.http.problems import HttpProblem, described
 from entrypoints.settings import Settings
-from http_walk import Call, Walk
+from http_walk import BESIDE, OTHER_SHAPES, Call, Description, Exchange, Walk
 from http_world import ADMIN, PASSWORD, a_world
+from relying_party import a_browser, a_person, an_application
 
 _numbers = count(1)
 
@@ -151,6 +152,8 @@ WAYS = {
     "GET /": just(),
     "GET /docs": just(),
     "GET /openapi.json": just(),
+    "GET /.well-known/openid-configuration": just(),
+    "GET /.well-known/oauth-authorization-server": just(),
     "GET /health": just(),
     "GET /health/live": just(),
     "GET /health/ready": just(),
@@ -213,6 +216,50 @@ async def test_every_operation_of_every_route_keeps_the_discipline(api):
     faults = await walk()
     assert not faults, "\n".join(faults)
     assert walk.calls > 20 * len(WAYS)
+
+
+async def test_what_applications_are_answered_is_as_described(api):
+    """The operations of OTHER_SHAPES, which the walk only sees refuse."""
+    description = Description((await api.call("GET", "/openapi.json")).json())
+    app = await an_application(api, introspection=True, post_logout_redirect_uris=["https://app.example.org/bye"])
+    zoe = await a_person(api)
+    seen, faults = set(), []
+
+    def look(answer):
+        request = answer.request
+        operation = description.operation(request.method, request.url.path)
+        exchange = Exchange(operation, description, answer, request.method)
+        faults.extend(f"{operation} {fault}" for check in BESIDE for fault in check(exchange))
+        if answer.status_code < 400:
+            seen.add(f"{request.method} {request.url.path} {answer.status_code}")
+        return answer
+
+    look(await zoe.browser.get(app.request()))
+    look(await zoe.browser.post("/oauth2/authorize", data={"client_id": app.id}))
+    tokens = look(await app.exchange(await app.code(zoe))).json()
+    tokens = look(await app.refresh(tokens["refresh_token"])).json()
+    for token in (tokens["access_token"], tokens["refresh_token"], "x"):
+        look(await app.post("/oauth2/introspect", {"token": token}))
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    for method in ("GET", "POST"):
+        look(await api.client.request(method, "/oauth2/userinfo", headers=bearer))
+        look(await api.client.request(method, "/oauth2/userinfo"))
+        look(await api.call(method, "/oauth2/userinfo", by=ADMIN))
+    look(await app.post("/oauth2/token", {"grant_type": "authorization_code", "code": "x"}))
+    look(await app.post("/oauth2/revoke", {"token": tokens["access_token"]}))
+    look(await api.client.get("/oauth2/authorize", headers={"Host": "127.0.0.1"}))
+    look(await zoe.browser.get("/oauth2/logout"))
+    look(await zoe.browser.post("/oauth2/logout", data={"client_id": app.id}))
+    look(await a_browser(api).browser.get("/oauth2/logout"))
+    assert not faults, "\n".join(faults)
+    described = {
+        f"{method} {path} {status}"
+        for path in OTHER_SHAPES
+        for method in description.methods(path)
+        for status in description.operation(method, path).described["responses"]
+        if status < "4"
+    }
+    assert described - seen == {"GET /oauth2/logout 307"}  # as authorization
 
 
 async def test_the_table_names_no_operation_that_is_gone(api):

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Request, Response, get
 from litestar.response import Redirect
 
+from entrypoints.http.oauth.forms import FORM
 from entrypoints.http.openapi import describe, operations
 
 STYLE = """
@@ -77,7 +78,7 @@ def page(api: Mapping[str, Any]) -> str:
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head><body>'
         f"<header><h1>{_esc(info['title'])} API</h1><p>{_esc(info.get('description', ''))}</p>"
         f'<p class="soft">Version {_esc(info["version"])} · <a href="/openapi.json">OpenAPI document</a> · '
-        "errors are <code>application/problem+json</code> with a stable <code>code</code></p>"
+        "errors are <code>application/problem+json</code> with a stable <code>code</code>, but for those of OAuth</p>"
         f'<nav aria-label="Areas">{contents}</nav></header><main>{sections}</main></body></html>'
     )
 
@@ -86,7 +87,7 @@ def _operation(api: Mapping[str, Any], path: str, verb: str, operation: Mapping[
     body = operation.get("requestBody", {}).get("content", {})
     schema = next(iter(body.values()))["schema"] if body else None
     parts = [f"<p>{_esc(operation.get('description', ''))}</p>"]
-    if parameters := operation.get("parameters"):
+    if parameters := [*operation.get("parameters", ()), *_fields(body)]:
         rows = "".join(
             f"<tr><td><code>{_esc(p['name'])}</code></td><td>{_esc(p['in'])}</td>"
             f"<td>{_esc(p.get('description', ''))}</td></tr>"
@@ -106,13 +107,25 @@ def _operation(api: Mapping[str, Any], path: str, verb: str, operation: Mapping[
     )
 
 
+def _fields(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a form may hold, as parameters."""
+    properties = body.get(FORM, {}).get("schema", {}).get("properties", {})
+    return [{"name": name, "in": "form", **shape} for name, shape in properties.items()]
+
+
 def _curl(path: str, verb: str, operation: Mapping[str, Any], example: object) -> str:
     lines = [f'curl -X {verb.upper()} "$HEXWARD{path}"']
-    if {} not in operation.get("security", ()):
+    security = operation.get("security", ())
+    if {"client": []} in security:
+        lines.append('-u "$CLIENT_ID:$CLIENT_SECRET"')
+    elif {} not in security:
         lines.append('-H "Authorization: Bearer $TOKEN"')
     if any(p["name"] == "If-Match" for p in operation.get("parameters", ())):
         lines.append("""-H 'If-Match: "1"'""")
-    if example is not None:
+    form = operation.get("requestBody", {}).get("content", {}).get(FORM)
+    if form is not None and isinstance(example, dict):
+        lines += [f"-d '{name}={example[name]}'" for name in form["schema"]["required"]] or ["-d ''"]
+    elif example is not None:
         lines += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(example)}'"]
     return " \\\n  ".join(lines)
 
@@ -126,6 +139,8 @@ def _example(api: Mapping[str, Any], schema: Any, depth: int = 0) -> Any:
     for choice in (*schema.get("oneOf", ()), *schema.get("anyOf", ())):
         if choice.get("type") != "null":
             return _example(api, choice, depth + 1)
+    if "const" in schema:
+        return schema["const"]
     kind = schema.get("type")
     kind = next((k for k in kind if k != "null"), None) if isinstance(kind, list) else kind
     if kind == "object":

@@ -13,6 +13,7 @@ from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http import idempotency
+from entrypoints.http.oauth import description as oauth
 from entrypoints.http.problems import MEDIA_TYPE, TITLES, Problem
 
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -84,6 +85,7 @@ def describe(app: Litestar) -> dict[str, Any]:
         _correct_body(operation)
         _complete_answers(operation)
         _complete_headers(operation, versioned=operation.path in versioned, shown=operation.path in shown)
+    oauth.add_to(api)
     return api
 
 
