@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from journeys.follow import HOW_TO, Reader, a_reader, needed, unmet
+from journeys.follow import HOW_TO, Reader, a_reader, unmet
 from journeys.server_process import ADMIN, PASSWORD, Server, a_place, free_port, gone
 
 pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.slow]
@@ -34,14 +34,10 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    chromium = needed("chromium", "chromium-browser", "google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(15_000)
-        yield page
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    with browser.new_context() as context:
+        context.set_default_timeout(15_000)
+        yield context.new_page()
 
 
 def test_people_sign_in_to_the_single_page_app_and_out_again(page: Page, reader: Reader):

@@ -138,10 +138,6 @@ class Authorize:
         except OAuthError as error:
             return await self._refusal(to, error, origin)
 
-    async def client_of(self, ticket: str) -> Client | None:
-        """The application that a ticket is about, to be named on a page; raises Invalid (`ticket_expired`)."""
-        return (await self._to(self.tickets.read(ticket, self.clock.now()).request())).client
-
     async def _to(self, parameters: Parameters) -> ReturnAddress:
         return return_address(await self._client(parameters), parameters)
 
