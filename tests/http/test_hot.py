@@ -16,8 +16,10 @@ from entrypoints.http.app import BODY_MAX, create_app
 from entrypoints.http.hot import Lane
 from entrypoints.settings import Settings
 from http_world import ADMIN
+from relying_party import an_application
 
 ME, JWKS, REFRESH = "/api/v1/me", "/oauth2/jwks", "/api/v1/auth/refresh"
+TOKEN, INTROSPECT = "/oauth2/token", "/oauth2/introspect"
 JSON = {"Content-Type": "application/json"}
 OF_ONE_ANSWER = {"x-request-id", "date", "ratelimit"}
 
@@ -67,6 +69,9 @@ ALIKE = [
     ("POST", REFRESH, {"content": b" " * (BODY_MAX + 1), "headers": JSON}, 413),
     ("POST", REFRESH, {"content": b"{}", "headers": {**JSON, "Content-Length": str(BODY_MAX + 1)}}, 413),
     ("POST", REFRESH, {"content": b"{}", "headers": {**JSON, "Content-Length": "many"}}, 400),
+    ("POST", TOKEN, {"data": {"grant_type": "client_credentials"}}, 401),
+    ("POST", TOKEN, {"json": {}}, 400),
+    ("POST", INTROSPECT, {"data": {"token": "x"}, "headers": {"Authorization": "Basic eDp5"}}, 401),
     ("GET", REFRESH, {}, 405),
     ("OPTIONS", REFRESH, {}, 204),
 ]
@@ -83,6 +88,21 @@ async def test_a_body_in_pieces_is_refused_once_it_is_too_long(api):
     answers = [await api.call("POST", REFRESH + slash, content=chunks(), headers=JSON) for slash in ("", "/")]
     assert [a.status_code for a in answers] == [413, 413]
     assert answers[0].json()["code"] == "content_too_large"
+
+
+async def test_a_service_is_answered_alike_but_for_its_tokens(api):
+    app = await an_application(
+        api, redirect_uris=[], grant_types=["client_credentials"], scope="orders:read", introspection=True
+    )
+    answers = [await app.post(TOKEN + slash, {"grant_type": "client_credentials"}) for slash in ("", "/")]
+    token = answers[0].json()["access_token"]
+    told = [await app.post(INTROSPECT + slash, {"token": token}) for slash in ("", "/")]
+    assert told[0].content == told[1].content
+    assert answers[0].json().keys() == answers[1].json().keys()
+    for lane, framework in (answers, told):
+        assert (lane.status_code, framework.status_code) == (200, 200)
+        own = ({n: v for n, v in each.headers.items() if n not in OF_ONE_ANSWER} for each in (lane, framework))
+        assert next(own) == next(own)
 
 
 async def test_a_refresh_answers_alike_but_for_the_tokens(api):

@@ -1,6 +1,7 @@
 """What every exchange has, whatever happens inside: request id, security headers, no-store, one log line."""
 
 import ipaddress
+import logging
 import math
 import os
 import random
@@ -201,8 +202,11 @@ class Exchange:
 
     def log(self) -> None:
         """One line an exchange."""
-        tell = log.debug if self.scope["path"].startswith("/health/") else log.info  # probes come every second
-        tell(
+        level = logging.DEBUG if self.scope["path"].startswith("/health/") else logging.INFO  # probes come every second
+        if not log.is_enabled_for(level):
+            return
+        log.log(
+            level,
             "request",
             method=self.scope["method"],
             path=ascii(self.scope["path"])[1:-1],  # no control character may reach a terminal or begin a line

@@ -153,22 +153,33 @@ class _Operation:
     def __init__(
         self,
         handler: HTTPRouteHandler,
-        function: Callable[..., Awaitable[Response[Any]]],
+        function: Callable[..., Awaitable[Any]],
         fixed: Mapping[str, Any],
         made: list[tuple[str, Argument]],
     ) -> None:
         self._handler, self._function, self._fixed, self._made = handler, function, fixed, made
-        self._media_type = str(handler.media_type or _JSON)
+        self._media_type = str(getattr(handler.media_type, "value", handler.media_type) or _JSON)
         self._status = handler.status_code
+        declared = {header.name: header.value or "" for header in handler.resolve_response_headers()}
+        self._headers = [*_lines(declared), (b"content-type", self._media_type.encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = StrictRequest(scope, receive, send)
         try:
             arguments = {name: await make(request) for name, make in self._made}
-            response = await self._function(**self._fixed, **arguments)
+            answer = await self._function(**self._fixed, **arguments)
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the answer, as in the framework
-            response = _problem(self._handler, request, error)
-        await _send(response, self._media_type, self._status, send)
+            answer = _problem(self._handler, request, error)
+        if isinstance(answer, Response):
+            await _send(answer, self._media_type, self._status, send)
+        else:
+            await self._tell(encode_json(answer), send)
+
+    async def _tell(self, body: bytes, send: Send) -> None:
+        """A plain answer: the handler has declared all else of it."""
+        headers = [*self._headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _routed(app: ASGIApp, path: str, handler: HTTPRouteHandler) -> ASGIApp:
@@ -194,7 +205,7 @@ def _problem(handler: HTTPRouteHandler, request: AnyRequest, error: Exception) -
 async def _send(response: Response[Any], media_type: str, status: int, send: Send) -> None:
     """As Litestar sends it: JSON or bytes, and no content where the status allows none (RFC 9110, 6.4.1)."""
     status = response.status_code or status
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
+    headers = _lines(response.headers)
     content = response.content
     body = content if isinstance(content, bytes) else encode_json(content)
     if status not in (204, 304):
@@ -202,3 +213,7 @@ async def _send(response: Response[Any], media_type: str, status: int, send: Sen
         headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _lines(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

@@ -32,22 +32,18 @@ def token_reply(tokens: TokenSet) -> TokenReply:
     )
 
 
-@post("/oauth2/token", hot=True, status_code=200, include_in_schema=False)
-async def token(
-    request: Request[Any, Any, Any], origin: FromDishka[Origin], exchange: FromDishka[Token]
-) -> Response[TokenReply]:
+@post("/oauth2/token", hot=True, status_code=200, include_in_schema=False, response_headers=NO_STORE)
+async def token(request: Request[Any, Any, Any], origin: FromDishka[Origin], exchange: FromDishka[Token]) -> TokenReply:
     """The token endpoint (RFC 6749, 3.2)."""
-    tokens = await exchange(await form(request), basic(request), origin)
-    return Response(token_reply(tokens), headers=NO_STORE)
+    return token_reply(await exchange(await form(request), basic(request), origin))
 
 
-@post("/oauth2/introspect", hot=True, status_code=200, include_in_schema=False)
+@post("/oauth2/introspect", hot=True, status_code=200, include_in_schema=False, response_headers=NO_STORE)
 async def introspect(
     request: Request[Any, Any, Any], origin: FromDishka[Origin], introspection: FromDishka[Introspect]
-) -> Response[dict[str, Any]]:
+) -> dict[str, Any]:
     """Token introspection (RFC 7662)."""
-    told = await introspection(await form(request), basic(request), origin)
-    return Response(dict(told), headers=NO_STORE)
+    return dict(await introspection(await form(request), basic(request), origin))
 
 
 @post("/oauth2/revoke", status_code=200, include_in_schema=False)
