@@ -41,6 +41,7 @@ class Verifier:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_rotation_under_load_is_felt_by_no_verifier_that_caches_as_it_may(clock):
     async with a_world(clock, RATE_LIMITS="off") as api:
         service = await an_application(
