@@ -25,7 +25,7 @@ from journeys.server_process import (
     start,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
 
 
 @pytest.fixture
