@@ -15,7 +15,7 @@ from entrypoints.cli.main import root
 from entrypoints.wiring.footing import current
 from journeys.server_process import ADMIN, HEXWARD, a_place, a_server, environment, free_port, run
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
 
 
 @pytest.fixture

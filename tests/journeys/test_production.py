@@ -10,7 +10,7 @@ import pytest
 from contracts.postgres_cluster import start_cluster
 from journeys.server_process import ADMIN, a_place, start
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
 
 KEY = base64.b64encode(secrets.token_bytes(32)).decode()
 

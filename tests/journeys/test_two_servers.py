@@ -9,7 +9,7 @@ import pytest
 from adapters.postgres.embedded import EmbeddedPostgres
 from journeys.server_process import PASSWORD, a_server, start
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
 
 HEARTBEAT = 1.0
 KILL_FEEDS = """
