@@ -130,3 +130,54 @@ async def test_pages_may_not_be_framed_and_run_no_script(zoe):
     assert "script-src" not in policy
     assert "<script" not in answer.text
     assert answer.headers["cache-control"] == "no-store"
+
+
+# -------------------------------------------------------------------------------------------------------- old pages
+
+
+async def test_whoever_signs_in_in_one_tab_may_still_send_the_sign_in_form_of_another(api):
+    zoe, max_ = await a_person(api), await a_person(api, "max@example.org")
+    shown = await zoe.browser.get("/login")
+    await zoe.sign_in()
+    as_max = await zoe.sign_in(shown, identifier=max_.email)
+    assert as_max.headers["location"] == "/account"
+    assert max_.email in (await zoe.browser.get("/account")).text
+
+
+async def test_a_sign_in_form_that_is_too_old_is_shown_afresh_with_the_name_in_it(api):
+    zoe = await a_person(api)
+    shown = await zoe.browser.get("/login")
+    zoe.browser.cookies.clear()
+    again = await zoe.sign_in(shown)
+    assert again.status_code == 400
+    assert "This page was open for too long." in again.text
+    assert fields(again.text)["identifier"] == zoe.email
+    fresh = await zoe.send(again, "/login", identifier=zoe.email, password=PASSWORD)
+    assert fresh.headers["location"] == "/account"
+
+
+async def test_a_sign_in_form_of_another_site_signs_nobody_in_though_its_token_is_right(api):
+    zoe = await a_person(api)
+    shown = fields((await zoe.browser.get("/login")).text)
+    given = {"form_token": shown["form_token"], "identifier": zoe.email, "password": PASSWORD}
+    answer = await zoe.browser.post("/login", data=given, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 400
+    assert (await zoe.browser.get("/account")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "again"),
+    [
+        ("/account/profile", {}, "/account"),
+        ("/account/password", {}, "/account"),
+        ("/consent", {"ticket": "a&b"}, "/consent?ticket=a%26b"),
+        ("/consent", {}, "/account"),
+        ("/oauth2/logout-confirm", {"request": "state=a%26b"}, "/oauth2/logout?state=a%26b"),
+    ],
+)
+async def test_a_form_that_is_too_old_says_where_there_is_a_fresh_one(zoe, path, given, again):
+    answer = await zoe.browser.post(path, data={"form_token": "x", **given})
+    assert answer.status_code == 400
+    assert "This page has expired" in answer.text
+    assert f'<a class="button main" href="{again}">Try again</a>' in answer.text
+    assert "Go back to the application" not in answer.text

@@ -9,7 +9,7 @@ from domain.errors import DomainError, Invalid, NotAuthenticated, OAuthError, Un
 from entrypoints.http.actor import header
 from entrypoints.http.pages.rendering import Pages
 from entrypoints.http.pages.texts import language
-from entrypoints.http.pages.visits import see_other
+from entrypoints.http.pages.visits import FormExpired, see_other
 from entrypoints.http.problems import HttpProblem, framework_problem, log
 
 _EXPIRED = frozenset({"ticket_expired", "form_expired"})
@@ -22,6 +22,8 @@ def page_problem(request: Request[Any, Any, Any], error: DomainError) -> Respons
             return see_other("/login")
         case OAuthError():
             return _page(request, 400, "request", error.message)
+        case FormExpired():
+            return _page(request, 400, "expired", error.message, error.again)
         case Invalid(reason_code=code) if code in _EXPIRED:
             return _page(request, 400, "expired", error.message)
         case Unavailable():
@@ -51,11 +53,13 @@ def unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[An
     return _page(request, 500, "unexpected", "an unexpected error")
 
 
-def _page(request: Request[Any, Any, Any], status: int, kind: Any, detail: str) -> Response[Any]:
+def _page(
+    request: Request[Any, Any, Any], status: int, kind: Any, detail: str, again: str | None = None
+) -> Response[Any]:
     pages: Pages = request.app.state.pages
     correlation_id = request.scope.get("state", {}).get("correlation_id", "")
     spoken = language(", ".join(header(request, b"accept-language")))
-    response = pages.error(spoken, status, kind=kind, detail=detail, correlation_id=correlation_id)
+    response = pages.error(spoken, status, kind=kind, detail=detail, correlation_id=correlation_id, again=again)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

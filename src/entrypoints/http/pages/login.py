@@ -58,7 +58,7 @@ class LoginController(Controller):
     @post("/", status_code=200)
     async def sign_in(
         self,
-        sent: FromDishka[SignInForm],
+        form: FromDishka[SignInForm],
         visit: FromDishka[Visit],
         origin: FromDishka[Origin],
         browsers: FromDishka[Browsers],
@@ -68,14 +68,14 @@ class LoginController(Controller):
         pages: FromDishka[Pages],
     ) -> Response[Any]:
         """Sign in and go on to where it was asked for; or the form again, and why."""
-        given, ticket = sent.given, sent.given.get("ticket")
-        if sent.stale:
-            return see_other(f"/login?{urlencode({'expired': '', 'ticket': ticket or ''})}")
-        if "continue" in given and ticket is not None and visit.browser is not None:
+        given, ticket = form.given, form.given.get("ticket")
+        if form.genuine and "continue" in given and ticket is not None and visit.browser is not None:
             return follow(await authorize.again(ticket, visit.browser, origin, chosen=True))
         step = None if ticket is None else await authorize.again(ticket, None, origin)  # what the form is for
         present = visit.browser.session.id if visit.browser is not None else None
         name = given.get("identifier", "")
+        if not form.genuine:
+            return _page(pages, visit, step, 400, identifier=name, problem="expired")
         try:
             session = await sign_in.in_browser(name, given.get("password", ""), origin, present)
         except InvalidGrant:

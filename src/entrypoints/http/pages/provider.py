@@ -1,17 +1,21 @@
 """How what pages ask for is made."""
 
+from typing import Any
+from urllib.parse import urlencode
+
 from dishka import Provider, Scope, provide
 from litestar import Request
 
 from application.browser import Browsers
-from domain.errors import Invalid, NotAuthenticated
+from domain.authorization import Parameters
+from domain.errors import NotAuthenticated
 from domain.policies import Origin
 from entrypoints.http.actor import header
-from entrypoints.http.oauth.forms import form
+from entrypoints.http.oauth.forms import form, read
 from entrypoints.http.pages.account import AccountPage
 from entrypoints.http.pages.cookies import Jar
 from entrypoints.http.pages.rendering import Pages
-from entrypoints.http.pages.visits import PageForm, SignedIn, SignInForm, Visit
+from entrypoints.http.pages.visits import FormExpired, PageForm, SignedIn, SignInForm, Visit
 from entrypoints.settings import Settings
 
 _FROM_OURSELVES = {"same-origin", "none"}
@@ -44,22 +48,22 @@ class PageParts(Provider):
         return Visit(browser, token, ", ".join(header(request, b"accept-language")), fresh)
 
     @provide
-    async def sign_in_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> SignInForm:  # type: ignore[type-arg]  # as above
-        """Raises Invalid (`form_expired`) for a form that the page of another site sends."""
+    async def page_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> PageForm:  # type: ignore[type-arg]  # as above
+        """Raises FormExpired."""
         given = await form(request)
-        site = header(request, b"sec-fetch-site")
-        if site and site[0] not in _FROM_OURSELVES:
-            raise _expired()
         cookie = jar.session(request) if visit.browser else None
-        ours = browsers.is_form_token(given.get("form_token", ""), jar.browser(request), cookie)
-        return SignInForm(given, stale=not ours)
+        if _foreign(request) or not browsers.is_form_token(given.get("form_token", ""), jar.browser(request), cookie):
+            raise FormExpired(_afresh(request.scope["path"], given))
+        return PageForm(given)
 
     @provide
-    async def page_form(self, sent: SignInForm) -> PageForm:
-        """Raises Invalid (`form_expired`) also for a form that was made for another browser or session."""
-        if sent.stale:
-            raise _expired()
-        return PageForm(sent.given)
+    async def sign_in_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> SignInForm:  # type: ignore[type-arg]  # as above
+        """Whoever has signed in in another tab meanwhile may still send the form of this one."""
+        given = await form(request)
+        token, key = given.get("form_token", ""), jar.browser(request)
+        cookie = jar.session(request) if visit.browser else None
+        known = browsers.is_form_token(token, key, cookie) or browsers.is_form_token(token, key, None)
+        return SignInForm(given, genuine=known and not _foreign(request))
 
     @provide
     async def signed_in(self, visit: Visit, browsers: Browsers, origin: Origin) -> SignedIn:
@@ -69,5 +73,16 @@ class PageParts(Provider):
         return SignedIn(visit, visit.browser, await browsers.actor(visit.browser, origin))
 
 
-def _expired() -> Invalid:
-    return Invalid("this page is too old, or was opened for somebody else", code="form_expired")
+def _foreign(request: Request[Any, Any, Any]) -> bool:
+    """Whether the page of another site sent this; browsers that do not tell are believed (Fetch Metadata)."""
+    site = header(request, b"sec-fetch-site")
+    return bool(site) and site[0] not in _FROM_OURSELVES
+
+
+def _afresh(path: str, given: Parameters) -> str:
+    """Where the page of a form can be had again."""
+    if path.startswith("/account/"):
+        return "/account"
+    if path == "/oauth2/logout-confirm":
+        return f"/oauth2/logout?{urlencode(read(given.get('request', '').encode()).pairs())}"
+    return f"{path}?{urlencode({'ticket': given['ticket']})}" if "ticket" in given else "/account"

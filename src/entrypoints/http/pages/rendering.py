@@ -198,9 +198,17 @@ class Pages:
         return self._page(Words(language), "logged_out.html", (), client_name=client_name, return_to=safe)
 
     def error(
-        self, language: str, status: int, *, kind: ErrorKind, detail: str, correlation_id: str
+        self,
+        language: str,
+        status: int,
+        *,
+        kind: ErrorKind,
+        detail: str,
+        correlation_id: str,
+        again: str | None = None,
     ) -> Response[bytes]:
-        """What went wrong. The detail is for whoever mends a request; people are told in their own words."""
+        """What went wrong. The detail is for whoever mends a request; people are told in their own words. `again` is a
+        path of ours where the page can be had afresh; without it, only the application can begin again."""
         t = Words(language)
         response = self._page(
             t,
@@ -208,9 +216,11 @@ class Pages:
             (),
             heading=t(f"error.{kind}.title"),
             text=t(f"error.{kind}.text"),
+            back=t("error.expired.back") if kind == "expired" and again is None else "",
+            again=again,
             detail=detail if kind == "request" else "",
             correlation_id=correlation_id,
-            leads_on=kind in ("expired", "not_found"),
+            leads_on=again is None and kind in ("expired", "not_found"),
         )
         response.status_code = status
         return response

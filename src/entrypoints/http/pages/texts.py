@@ -126,8 +126,8 @@ ENGLISH = {
     "error.request.text": "The application sent you here with a request that is not right. Go back to it and try "
     "again; if that does not help, its operators need to know.",
     "error.expired.title": "This page has expired",
-    "error.expired.text": "It was open for too long, or you have signed in or out meanwhile. Go back to the "
-    "application and begin again.",
+    "error.expired.text": "It was open for too long, or you have signed in or out meanwhile.",
+    "error.expired.back": "Go back to the application and begin again.",
     "error.not_found.title": "There is nothing here",
     "error.not_found.text": "The address may be mistyped, or the page is gone.",
     "error.busy.title": "One moment, please",
@@ -137,6 +137,7 @@ ENGLISH = {
     "reference below.",
     "error.detail": "Details",
     "error.reference": "Reference",
+    "error.again": "Try again",
     "error.account": "To your account",
 }
 
@@ -254,8 +255,8 @@ GERMAN = {
     "error.request.text": "Die Anwendung hat Sie mit einer fehlerhaften Anfrage hierher geschickt. Gehen Sie zurück "
     "und versuchen Sie es noch einmal; hilft das nicht, müssen ihre Betreiber davon wissen.",
     "error.expired.title": "Diese Seite ist abgelaufen",
-    "error.expired.text": "Sie war zu lange geöffnet, oder Sie haben sich inzwischen an- oder abgemeldet. Gehen Sie "
-    "zurück zur Anwendung und beginnen Sie noch einmal.",
+    "error.expired.text": "Sie war zu lange geöffnet, oder Sie haben sich inzwischen an- oder abgemeldet.",
+    "error.expired.back": "Gehen Sie zurück zur Anwendung und beginnen Sie noch einmal.",
     "error.not_found.title": "Hier ist nichts",
     "error.not_found.text": "Vielleicht ist die Adresse falsch geschrieben, oder es gibt die Seite nicht mehr.",
     "error.busy.title": "Einen Moment, bitte",
@@ -265,6 +266,7 @@ GERMAN = {
     "wieder, nennen Sie uns die Kennung unten.",
     "error.detail": "Einzelheiten",
     "error.reference": "Kennung",
+    "error.again": "Noch einmal versuchen",
     "error.account": "Zu Ihrem Konto",
 }
 

@@ -13,17 +13,36 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.browser import Browser
 from domain.authorization import AuthorizationRequest, Parameters
+from domain.errors import Invalid
 from domain.policies import Actor
 from entrypoints.http.actor import header
 from entrypoints.http.options import answer_options
 from entrypoints.http.pages.texts import language
 
 SEE_OTHER: Literal[303] = 303
-_FROM_OURSELVES = {"same-origin", "none"}
 
 PageForm = NewType("PageForm", Parameters)
 """What a form of ours has sent: made for this browser and for who is signed in there. Every POST of a page asks for it,
 and so cannot be made by another site's page (CSRF)."""
+
+
+class FormExpired(Invalid):
+    """A form that was made for another browser or session, or that the page of another site sends. `again` is where it
+    can be had afresh, a path of ours."""
+
+    code = "form_expired"
+
+    def __init__(self, again: str) -> None:
+        super().__init__("this page is too old, or was opened for somebody else")
+        self.again = again
+
+
+@dataclass(frozen=True, slots=True)
+class SignInForm:
+    """What the form of the sign-in page has sent. One that is not `genuine` counts for nothing: it is shown afresh."""
+
+    given: Parameters
+    genuine: bool
 
 
 @dataclass(frozen=True, slots=True)
