@@ -15,19 +15,20 @@ from domain.clients import API_SCOPE, IDENTITY_SCOPES
 from entrypoints.http.pages import colors, rendering
 from entrypoints.http.pages.colors import DARK, LIGHT, READABLE, SURFACES, contrast, shades
 from entrypoints.http.pages.devices import browser_and_system, shortened
-from entrypoints.http.pages.rendering import ApplicationView, Pages, ProfileView, SessionView
+from entrypoints.http.pages.rendering import AccountView, ApplicationView, Pages, ProfileView, SessionView
 from entrypoints.http.pages.texts import CATALOGS, Words, language
 from entrypoints.settings import load
 
 TEMPLATES = Path(rendering.__file__).parent / "templates"
 PAGES = Pages(load({}, Path("/srv/hexward")))
+ZOE = AccountView("Zoë", "zoe@example.org")
 MOMENT = datetime(2026, 3, 7, 8, 5, tzinfo=UTC)
 LANGUAGES = sorted(CATALOGS)
 
 
 def views(text: str = "Zoë", words: str = "en", uri: str = "https://app.example.org/") -> dict[str, str]:
     """Every page, with `text` wherever a caller may pass one."""
-    profile = ProfileView(text, text, text, text)
+    profile, account = ProfileView(text, text, text, text), AccountView(text, text)
     sessions = [
         SessionView("a", text, text, MOMENT, MOMENT, current=True),
         SessionView(text, text, text, MOMENT, MOMENT, current=False, application=text),
@@ -35,10 +36,10 @@ def views(text: str = "Zoë", words: str = "en", uri: str = "https://app.example
     applications = [ApplicationView(text, text, (text, "openid", API_SCOPE), MOMENT)]
     errors = dict.fromkeys(("display_name", "username", "locale", "new_password", text), text)
     pages = {
-        "login": PAGES.login(words, text, text, identifier=text, client_name=text, continue_as=text),
+        "login": PAGES.login(words, text, text, identifier=text, client_name=text, continue_as=account),
         "login, wrong": PAGES.login(words, text, text, identifier=text, client_name=text, problem="credentials"),
         "consent": PAGES.consent(
-            words, text, text, client_name=text, account=text, scopes=[text, "openid"], redirect_host=text
+            words, text, text, client_name=text, account=account, scopes=[text, "openid"], redirect_host=text
         ),
         "account": PAGES.account(words, text, user=profile, sessions=sessions, applications=applications),
         "account, wrong": PAGES.account(
@@ -201,7 +202,7 @@ def focused(page) -> list[str]:
 def test_the_keyboard_is_where_one_types_next():
     assert focused(PAGES.login("en", "c", "t")) == ["identifier"]
     assert focused(PAGES.login("en", "c", "t", identifier="zoe")) == ["password"]
-    assert focused(PAGES.login("en", "c", "t", continue_as="Zoë")) == []
+    assert focused(PAGES.login("en", "c", "t", continue_as=ZOE)) == []
 
 
 def the_account(**more):
@@ -243,7 +244,7 @@ def test_a_wrong_password_is_announced_at_both_fields():
 
 def test_going_on_is_a_form_of_its_own():
     """Or Enter in the password field would press its button."""
-    page = PAGES.login("en", "c", "t", continue_as="Zoë").content.decode()
+    page = PAGES.login("en", "c", "t", continue_as=ZOE).content.decode()
     one, other = re.findall(r"<form.*?</form>", page, re.DOTALL)
     assert 'name="continue"' in one
     assert 'name="continue"' not in other
@@ -253,11 +254,10 @@ def test_going_on_is_a_form_of_its_own():
 def test_this_device_is_marked_and_the_others_can_be_signed_out():
     sessions = [
         SessionView("here", "", "", MOMENT, MOMENT, current=True),
-        SessionView("there", "curl/8 Linux", "", MOMENT, MOMENT, current=False, application="shop"),
+        SessionView("there", "curl/8 Linux", "", MOMENT, MOMENT, current=False, application="The Shop"),
     ]
-    applications = [ApplicationView("shop", "The Shop", (), MOMENT)]
     profile = ProfileView("zoe@example.org", "", "", "")
-    html = PAGES.account("en", "c", user=profile, sessions=sessions, applications=applications).content.decode()
+    html = PAGES.account("en", "c", user=profile, sessions=sessions, applications=[]).content.decode()
     assert html.count("This device") == 1
     assert re.findall(r'name="session" value="(\w+)"', html) == ["there"]
     assert "by <bdi>The Shop</bdi>" in html

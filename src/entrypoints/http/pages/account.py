@@ -9,6 +9,7 @@ from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
 
 from application.accounts import ChangeOwnPassword
+from application.authority import LiveAuthority
 from application.consents import ListConsents, WithdrawConsent
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.users import UpdateUser, UserChanges
@@ -30,6 +31,7 @@ class AccountPage:
     """Puts the page together."""
 
     sessions: ListSessions
+    authority: LiveAuthority
     consents: ListConsents
     pages: Pages
 
@@ -57,7 +59,8 @@ class AccountPage:
         return who.visit.show(response)
 
     async def _sessions(self, who: SignedIn) -> list[SessionView]:
-        return [
+        """This device first."""
+        views = [
             SessionView(
                 id=str(session.id),
                 device=session.user_agent or "",
@@ -65,10 +68,16 @@ class AccountPage:
                 last_used_at=session.last_used_at,
                 signed_in_at=session.auth_time,
                 current=session.id == who.browser.session.id,
-                application=None if session.client_id == PAGES else str(session.client_id),
+                application=await self._application(session.client_id),
             )
             for session in await self.sessions.own(who.actor)
         ]
+        return sorted(views, key=lambda view: not view.current)
+
+    async def _application(self, id: ClientId) -> str | None:
+        """What the holder of a session is called; None for the pages themselves."""
+        client = await self.authority.client(id) if id != PAGES else None
+        return None if client is None else client.name
 
     async def _applications(self, who: SignedIn) -> list[ApplicationView]:
         return [

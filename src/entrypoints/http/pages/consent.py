@@ -11,7 +11,7 @@ from domain.errors import Invalid
 from domain.policies import Origin
 from entrypoints.http.oauth.forms import query
 from entrypoints.http.pages.login import follow
-from entrypoints.http.pages.rendering import Pages
+from entrypoints.http.pages.rendering import AccountView, Pages
 from entrypoints.http.pages.visits import PageForm, Visit, form_targets, see_other
 
 
@@ -41,7 +41,7 @@ class ConsentController(Controller):
             visit.form_token,
             step.ticket,
             client_name=asked.client.name,
-            account=user.display_name or user.email,
+            account=AccountView(user.display_name or "", user.email),
             scopes=asked.to_consent,
             redirect_host=target.hostname or target.scheme,
             form_targets=form_targets(asked),

@@ -13,7 +13,7 @@ from domain.errors import InvalidGrant, TooManyAttempts, Unavailable
 from domain.policies import Origin
 from entrypoints.http.oauth.forms import query
 from entrypoints.http.pages.cookies import Jar
-from entrypoints.http.pages.rendering import Pages
+from entrypoints.http.pages.rendering import AccountView, Pages
 from entrypoints.http.pages.visits import SignInForm, Visit, form_targets, see_other
 
 ACCOUNT = "/account"
@@ -99,7 +99,7 @@ def _page(pages: Pages, visit: Visit, step: Step | None, status: int = 200, **mo
         more.setdefault("identifier", request.login_hint or "")
     if asking is not None and asking.choosing and visit.browser is not None:
         user = visit.browser.user
-        more["continue_as"] = user.display_name or user.email
+        more["continue_as"] = AccountView(user.display_name or "", user.email)
     response = pages.login(
         visit.language(() if request is None else request.locales),
         visit.form_token,

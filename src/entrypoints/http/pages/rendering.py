@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,14 @@ type ErrorKind = Literal["request", "expired", "not_found", "busy", "unexpected"
 
 
 @dataclass(frozen=True, slots=True)
+class AccountView:
+    """Who somebody is here, as they tell their accounts apart. `""` is a name that is not set."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileView:
     """A profile as its form shows it: what is stored, or what somebody has just typed. `""` is what is not set."""
 
@@ -46,7 +54,7 @@ class ProfileView:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """Where somebody is signed in. `device` is the user agent; `application` the client that holds it, or None."""
+    """Where somebody is signed in. `device` is the user agent; `application` the name of the one that holds it."""
 
     id: str
     device: str
@@ -92,7 +100,7 @@ class Pages:
         client_name: str | None = None,
         problem: LoginProblem | None = None,
         retry_after: int | None = None,
-        continue_as: str | None = None,
+        continue_as: AccountView | None = None,
         form_targets: Sequence[str] = (),
     ) -> Response[bytes]:
         """Sign-in. `continue_as`: who may go on instead, by a form of its own that sends `continue`."""
@@ -118,7 +126,7 @@ class Pages:
         ticket: str,
         *,
         client_name: str,
-        account: str,
+        account: AccountView,
         scopes: Sequence[str],
         redirect_host: str,
         form_targets: Sequence[str] = (),
@@ -132,7 +140,7 @@ class Pages:
             ticket=ticket,
             client_name=client_name,
             account=account,
-            scopes=scopes,
+            scopes=_gravest_first(scopes),
             redirect_host=redirect_host,
             switch="/login?" + urlencode({"ticket": ticket, "switch": "yes"}, errors="replace"),
         )
@@ -160,15 +168,14 @@ class Pages:
             wrong |= {field: text} if field else {}
         elif field_errors and not wrong:
             problems.append((None, t("account.problem.other")))
-        names = {application.client_id: application.name for application in applications}
         return self._page(
             t,
             "account.html",
             (),
             csrf=csrf,
             user=user,
-            sessions=[_session(t, session, names) for session in sessions],
-            applications=applications,
+            sessions=[_session(t, session) for session in sessions],
+            applications=[replace(one, scopes=_gravest_first(one.scopes)) for one in applications],
             notice=None if notice is None else t(f"account.notice.{notice}"),
             problem=problems,
             wrong={name: wrong.get(name) for name in _FORM_FIELDS},
@@ -253,18 +260,23 @@ def _said(t: Words, scope: str) -> Markup:
     return t(f"scope.{scope}") if scope in (*IDENTITY_SCOPES, API_SCOPE) else t("scope.other", scope=_isolated(scope))
 
 
+def _gravest_first(scopes: Sequence[str]) -> Sequence[str]:
+    """What nobody should overlook, what everybody knows, and the application's own."""
+    known = (API_SCOPE, *IDENTITY_SCOPES)
+    return [*(scope for scope in known if scope in scopes), *(scope for scope in scopes if scope not in known)]
+
+
 def _field_problem(t: Words, code: str) -> Markup:
     return t.of("field.problem", code, least=PASSWORD_MIN, most=PASSWORD_MAX)
 
 
-def _session(t: Words, session: SessionView, names: Mapping[str, str]) -> dict[str, Any]:
+def _session(t: Words, session: SessionView) -> dict[str, Any]:
     """A session in words."""
     known = browser_and_system(session.device)
     if known is not None:
         name: str = t("sessions.device", browser=known[0], system=known[1])
     else:
         name = shortened(session.device) if session.device else t("sessions.unknown")
-    application = session.application
     return {
         "id": session.id,
         "name": name,
@@ -272,7 +284,7 @@ def _session(t: Words, session: SessionView, names: Mapping[str, str]) -> dict[s
         "last_used_at": session.last_used_at,
         "signed_in_at": session.signed_in_at,
         "current": session.current,
-        "application": None if application is None else names.get(application, application),
+        "application": session.application,
     }
 
 
