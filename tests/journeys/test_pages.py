@@ -1,115 +1,113 @@
-"""People at the pages, in Chromium: what they see, what goes wrong, and how they get on."""
+"""What people do on the pages, in a real browser, with an application that sends them there."""
 
-import re
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import count
+import itertools
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
+import httpx
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
+from application.oauth.tickets import SKEW
+from journeys.chromium import Landings, Watched, a_chromium, landings, shortcomings
 from journeys.server_process import PASSWORD, Server, a_server
-from relying_party import challenge_of
+from relying_party import Application
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
 
-SIZES = {"desktop": (1280, 800), "phone": (390, 844), "small phone": (320, 568)}
-NEW_PASSWORD = "another long enough pass phrase"
-numbers = count(1)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with a_server({"HEXWARD_LOG_LEVEL": "warning"}) as running:
-        with running.client() as client:
-            running.login(client)
-        yield running
+NEW = "another long enough pass phrase"
+WRONG = "not the right pass phrase"
+LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaftsvorstand"
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 @dataclass
-class Place:
-    """The service, an application of it, and the people there are."""
+class World:
+    """The server, with the applications and people of these tests."""
 
     server: Server
-    browser: Browser
-    url: str
-    callback: str
+    client: httpx.Client
+    admin: dict[str, str]
+    landings: Landings
+    _people: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
-    def post(self, path: str, **body: Any) -> Any:
-        with self.server.client() as client:
-            answer = client.post(path, headers=self.server.login(client), json=body)
-            assert answer.status_code == 201, answer.text
-            return answer.json()
+    @property
+    def home(self) -> str:
+        return f"http://localhost:{self.server.port}"
 
-    def somebody(self, **more: Any) -> str:
-        """A new account; its e-mail address."""
-        email = f"person{next(numbers)}@example.org"
-        self.post("/api/v1/users", email=email, password=PASSWORD, **more)
-        return email
+    def person(self, **more: Any) -> str:
+        """The e-mail address of a new account."""
+        one = {"email": f"zoe{next(self._people)}@example.org", "password": PASSWORD, **more}
+        return self._made("/api/v1/users", one)["email"]
 
-    def request(self, name: str = "Notes", scope: str = "openid profile email", **more: str) -> str:
-        """The address to which a newly registered application sends people."""
-        made = self.post(
-            "/api/v1/clients",
-            client_name=name,
-            redirect_uris=[self.callback],
-            post_logout_redirect_uris=[self.callback],
-            scope=f"{scope} offline_access",
-        )
-        asked = {
-            "response_type": "code",
-            "client_id": made["client_id"],
-            "redirect_uri": self.callback,
-            "scope": scope,
-            "state": secrets.token_urlsafe(8),
-            "code_challenge": challenge_of("v" * 43),
-            "code_challenge_method": "S256",
+    def application(self, name: str, **more: Any) -> Application:
+        """A public client that lives at the landings."""
+        metadata = {
+            "client_name": name,
+            "redirect_uris": [f"{self.landings.url}/callback"],
+            "post_logout_redirect_uris": [f"{self.landings.url}/bye"],
+            "token_endpoint_auth_method": "none",
             **more,
         }
-        return f"{self.url}/oauth2/authorize?{urlencode(asked)}"
+        return Application(None, self._made("/api/v1/clients", metadata))  # only its requests
 
-    @contextmanager
-    def visitor(self, size: str = "desktop", **options: Any) -> Iterator[BrowserContext]:
-        """A browser that has been nowhere yet; whatever it complains of, or loads from elsewhere, fails the test."""
-        width, height = SIZES[size]
-        given = {"locale": "en-GB", "viewport": {"width": width, "height": height}, **options}
-        complaints: list[str] = []
-        with self.browser.new_context(**given) as context:
-            context.set_default_timeout(10_000)
-            context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-            context.on("weberror", lambda error: complaints.append(str(error.error)))
-            context.on("request", lambda asked: complaints.extend(self._elsewhere(asked.url)))
-            yield context
-        assert [said for said in complaints if not _status_told(said)] == []
+    def tokens(self, app: Application, code: str) -> dict[str, Any]:
+        """What the application gets for a code."""
+        given = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": app.metadata["redirect_uris"][0],
+            "client_id": app.id,
+            "code_verifier": app.verifier,
+        }
+        answer = self.client.post("/oauth2/token", data=given)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
-    def _elsewhere(self, url: str) -> list[str]:
-        return [] if url.startswith((self.url, self.callback)) else [f"asked for {url}"]
-
-
-def _status_told(said: str) -> bool:
-    """Chromium calls it an error when a page comes with a status of 400 and above, which is meant to be."""
-    return said.startswith("Failed to load resource: the server responded with a status of 4")
+    def _made(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.client.post(path, headers=self.admin, json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
 
 
 @pytest.fixture(scope="module")
-def place(server: Server, browser: Browser, app: str) -> Place:
-    return Place(server, browser, f"http://localhost:{server.port}", f"{app}/callback")
+def chromium():
+    with a_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def world(chromium):
+    """Only where there is a browser to see it."""
+    with a_server({"HEXWARD_RATE_LIMITS": "off"}) as server, server.client() as client, landings() as theirs:
+        yield World(server, client, server.login(client), theirs)
+
+
+@pytest.fixture(scope="module")
+def notes(world):
+    return world.application("Notes")
+
+
+@pytest.fixture(scope="module")
+def backup(world):
+    """An application that goes on while one is away, and so has a session of its own."""
+    scope = "openid offline_access"
+    return world.application("Backup", scope=scope, grant_types=["authorization_code", "refresh_token"])
 
 
 @pytest.fixture
-def page(place: Place) -> Iterator[Page]:
-    with place.visitor() as context:
-        yield context.new_page()
+def browsers(chromium, world):
+    """Whatever happens in them: no breach of the Content-Security-Policy, no error, nothing from another host."""
+    watched = Watched(chromium, world.home, (world.landings.url,))
+    yield watched
+    watched.close()
+    assert watched.complaints == []
 
 
 def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.get_by_label("E-mail or username").fill(email)
-    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
 
 
@@ -117,278 +115,419 @@ def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def came_back(page: Page, place: Place) -> dict[str, str]:
-    """What the application is told, once the browser is there."""
-    page.wait_for_url(f"{place.callback}?**")
-    return {name: value for name, [value] in parse_qs(urlsplit(page.url).query).items()}
+def headed(page: Page, heading: str) -> None:
+    """The page is the one of that heading."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
 
 
-# -------------------------------------------------------------------------------------------------- sign-in and consent
-@pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_who_signs_in_and_allows_comes_back_with_a_code_and_is_not_asked_again(place, scripts):
-    email, request = place.somebody(), place.request("Notes")
-    with place.visitor(java_script_enabled=scripts) as context:
-        page = context.new_page()
-        page.goto(request)
-        expect(page).to_have_title(re.compile("Sign in"))
-        expect(page.get_by_text("to continue to Notes")).to_be_visible()
-        sign_in(page, email)
-        expect(page.get_by_role("listitem")).to_have_count(3)
-        press(page, "Allow")
-        told = came_back(page, place)
-        assert set(told) == {"code", "state", "iss"}
-        page.goto(request)
-        assert came_back(page, place)["code"] != told["code"]
+def signed_in(browsers: Watched, email: str, **options: Any) -> Page:
+    """The account page of somebody."""
+    page = browsers.page(**options)
+    page.goto("/login")
+    sign_in(page, email)
+    headed(page, "Your account")
+    return page
 
 
-def test_a_wrong_password_is_announced_beside_the_fields_and_can_be_mended(place, page):
-    email = place.somebody()
-    page.goto(f"{place.url}/account")
-    sign_in(page, email, "not the right pass phrase")
-    alert = page.get_by_role("alert")
-    expect(alert).to_have_text("E-mail, username or password is not right.")
-    expect(page.get_by_label("E-mail or username")).to_have_value(email)
-    password = page.get_by_label("Password", exact=True)
+# ----------------------------------------------------------------------------------------- from an application and back
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_somebody_signs_in_allows_and_the_application_gets_what_it_asked_for(world, browsers, notes, scripts):
+    zoe = world.person()
+    page = browsers.page(java_script_enabled=scripts)
+    page.goto(notes.request())
+    expect(page).to_have_title("Sign in · Hexward")
+    expect(page.get_by_text("to continue to Notes")).to_be_visible()
+    sign_in(page, zoe)
+    headed(page, "Allow access?")
+    expect(page.get_by_role("main")).to_contain_text(zoe)
+    rights = page.get_by_role("list", name="It will be able to:").get_by_role("listitem")
+    expect(rights).to_have_text(
+        ["know who you are", "see your name, your username and your language", "see your e-mail address"]
+    )
+    press(page, "Allow")
+    brought = world.landings.brought(page)
+    assert (brought["state"], brought["iss"]) == ("st-1", world.home)
+    assert world.tokens(notes, brought["code"])["scope"] == "openid profile email"
+    page.goto(notes.request(state="st-2"))  # signed in, and asked before
+    assert world.landings.brought(page)["state"] == "st-2"
+
+
+def test_a_wrong_password_is_told_at_the_fields_and_mended_there(world, browsers, notes):
+    zoe = world.person()
+    page = browsers.page()
+    page.goto(notes.request())
+    sign_in(page, zoe, WRONG)
+    told = "E-mail, username or password is not right."
+    expect(page.get_by_role("alert")).to_have_text(told)
+    expect(page).to_have_title("Problem: Sign in · Hexward")
+    name, password = page.get_by_label("E-mail or username"), page.get_by_label("Password")
+    expect(name).to_have_value(zoe)
     expect(password).to_have_value("")
     expect(password).to_be_focused()
-    expect(password).to_have_attribute("aria-describedby", alert.get_attribute("id") or "")
-    sign_in(page, email)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your account")
+    for wrong in (name, password):
+        expect(wrong).to_have_accessible_description(told)
+        expect(wrong).to_have_attribute("aria-invalid", "true")
+    password.fill(PASSWORD)
+    password.press("Enter")
+    headed(page, "Allow access?")
 
 
-def test_who_denies_goes_back_with_an_error_and_is_asked_again_next_time(place, page):
-    request = place.request()
-    page.goto(request)
-    sign_in(page, place.somebody())
+def test_who_denies_goes_back_without_a_code_and_is_asked_again(world, browsers, notes):
+    page = browsers.page()
+    page.goto(notes.request())
+    sign_in(page, world.person())
     press(page, "Deny")
-    told = came_back(page, place)
-    assert (told["error"], "code" in told) == ("access_denied", False)
-    page.goto(request)
-    press(page, "Allow")
-    assert "code" in came_back(page, place)
+    brought = world.landings.brought(page)
+    assert (brought["error"], brought["state"]) == ("access_denied", "st-1")
+    assert "code" not in brought
+    page.goto(notes.request())
+    headed(page, "Allow access?")
 
 
-def test_everything_can_be_done_with_the_keyboard(place, page):
-    page.goto(place.request())
+def test_another_account_can_be_used_instead(world, browsers, notes):
+    zoe, mia = world.person(), world.person()
+    page = browsers.page()
+    page.goto(notes.request())
+    sign_in(page, zoe)
+    page.get_by_role("link", name="Use another account").click()
+    sign_in(page, mia)
+    headed(page, "Allow access?")
+    expect(page.get_by_role("main")).to_contain_text(mia)
+
+
+def test_who_is_signed_in_may_go_on_where_the_application_lets_them_choose(world, browsers, notes):
+    zoe = world.person(display_name=LONG_WORD)
+    page = signed_in(browsers, zoe)
+    page.wait_for_timeout((SKEW.total_seconds() + 0.1) * 1000)  # a sign-in of just now would count as the choice
+    page.goto(notes.request(prompt="select_account"))
+    go_on = page.get_by_role("button", name=f"Continue as {LONG_WORD}")
+    expect(go_on).to_contain_text(zoe)
+    assert shortcomings(page) == []
+    go_on.click()
+    headed(page, "Allow access?")
+
+
+def test_the_pages_speak_the_language_of_the_browser_and_the_application_may_know_better(world, browsers, notes):
+    page = browsers.page(locale="de-AT")
+    page.goto(notes.request())
+    headed(page, "Anmelden")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    page.get_by_label("E-Mail oder Benutzername").fill(world.person())
+    page.get_by_label("Passwort").fill(PASSWORD)
+    press(page, "Anmelden")
+    headed(page, "Zugriff erlauben?")
+    page = browsers.page(locale="de-AT")
+    page.goto(notes.request(ui_locales="fr en"))
+    headed(page, "Sign in")
+
+
+def test_everything_can_be_done_with_the_keyboard(world, browsers, notes):
+    page = browsers.page()
+    page.goto(notes.request())
     expect(page.get_by_label("E-mail or username")).to_be_focused()
-    page.keyboard.type(place.somebody())
+    page.keyboard.type(world.person())
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
-    page.wait_for_url("**/consent?**")
-    for _ in range(10):
+    headed(page, "Allow access?")
+    for role, name in (("link", "Use another account"), ("button", "Allow"), ("button", "Deny")):
         page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.value") == "allow":
-            break
+        expect(page.get_by_role(role, name=name)).to_be_focused()
+    page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
-    assert "code" in came_back(page, place)
-
-
-def test_the_browser_chooses_the_language(place):
-    with place.visitor(locale="de-AT") as context:
-        page = context.new_page()
-        page.goto(place.request())
-        expect(page.locator("html")).to_have_attribute("lang", "de")
-        page.get_by_label("E-Mail oder Benutzername").fill(place.somebody())
-        page.get_by_label("Passwort", exact=True).fill(PASSWORD)
-        press(page, "Anmelden")
-        press(page, "Erlauben")
-        assert "code" in came_back(page, place)
-
-
-# -------------------------------------------------------------------------------------------- what does not go straight
-def test_a_page_that_has_expired_says_so_and_shows_the_way_back(place, page):
-    page.goto(f"{place.url}/login?ticket=none-of-ours")
-    expect(page.get_by_role("heading", level=1)).to_have_text("This page has expired")
-    page.get_by_role("link", name="To your account").click()
-    sign_in(page, place.somebody())
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your account")
-
-
-def test_a_form_of_before_the_cookies_were_cleared_is_shown_again_and_then_works(place, page):
-    email = place.somebody()
-    page.goto(place.request())
-    page.context.clear_cookies()
-    sign_in(page, email)
-    expect(page.get_by_role("alert")).to_contain_text("open for too long")
-    sign_in(page, email)
-    press(page, "Allow")
-    assert "code" in came_back(page, place)
-
-
-def test_the_back_button_leads_to_pages_that_still_work(place, page):
-    email = place.somebody()
-    page.goto(place.request())
-    sign_in(page, email)
-    page.wait_for_url("**/consent?**")
-    page.go_back()  # where somebody who is signed in has nothing to do any more
-    page.wait_for_url("**/consent?**")
-    press(page, "Allow")
-    first = came_back(page, place)["code"]
-    page.go_back()  # to a question that has been answered
-    page.wait_for_url(lambda url: first not in url and url.startswith(place.callback))
-    assert came_back(page, place)["code"] != first
-
-
-def test_two_tabs_sign_in_for_two_applications(place):
-    email = place.somebody()
-    with place.visitor() as context:
-        one, other = context.new_page(), context.new_page()
-        one.goto(place.request("Notes"))
-        other.goto(place.request("Photos"))
-        sign_in(one, email)
-        sign_in(other, email)  # by a form of before the other tab signed in, which is why that is not needed any more
-        for tab in (one, other):
-            press(tab, "Allow")
-            assert "code" in came_back(tab, place)
+    assert "code" in world.landings.brought(page)
+    page.goto("/account")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.type("Zoë")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Your profile has been saved.")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Zoë")
 
 
 # ---------------------------------------------------------------------------------------------------------- the account
-def at_the_account(page: Page, place: Place) -> str:
-    email = place.somebody(display_name="Zoë 李")
-    page.goto(f"{place.url}/account")
-    sign_in(page, email)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your account")
-    return email
 
 
-def test_profile_and_password_are_changed_and_mistakes_lead_to_their_field(place, page):
-    email = at_the_account(page, place)
-    expect(page.get_by_label("Name", exact=True)).to_have_value("Zoë 李")
-    page.get_by_label("Name", exact=True).fill("Zoë Müller")
+def test_the_profile_is_saved_and_a_mistake_stays_where_it_can_be_mended(world, browsers):
+    page = signed_in(browsers, world.person(display_name="Zoë"))
+    page.get_by_label("Username").fill("not a name")
     press(page, "Save profile")
-    expect(page.get_by_role("status")).to_be_visible()
-    expect(page.get_by_label("Name", exact=True)).to_have_value("Zoë Müller")
+    username = page.get_by_label("Username")
+    expect(username).to_have_value("not a name")
+    expect(username).to_be_focused()
+    expect(username).to_have_accessible_description(
+        "A username has at most 64 characters, no spaces and no @. To sign in with, instead of the e-mail address."
+    )
+    expect(page.get_by_role("alert")).to_contain_text("That did not work")
+    username.fill("zoe-of-the-journey")
+    press(page, "Save profile")
+    expect(page.get_by_role("status")).to_have_text("Your profile has been saved.")
+    expect(page.get_by_role("status")).to_be_focused()
+    expect(page.get_by_label("Username")).to_have_value("zoe-of-the-journey")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("Zoë")
 
-    page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("New password").fill("short")
+
+def test_a_new_password_signs_the_other_devices_out(world, browsers):
+    zoe = world.person()
+    page, other = signed_in(browsers, zoe), signed_in(browsers, zoe)
+    page.get_by_label("Current password").fill(WRONG)
+    page.get_by_label("New password").fill(NEW)
     press(page, "Change password")
-    page.get_by_role("alert").get_by_role("link").click()
-    expect(page.get_by_label("New password")).to_be_focused()
+    expect(page.get_by_label("Current password")).to_be_focused()
+    expect(page.get_by_label("Current password")).to_have_accessible_description("The current password is not right.")
     page.get_by_label("Current password").fill(PASSWORD)
-    page.get_by_label("New password").fill(NEW_PASSWORD)
+    page.get_by_label("New password").fill(NEW)
     press(page, "Change password")
-    expect(page.get_by_role("status")).to_be_visible()
-    press(page, "Sign out")
-    page.goto(f"{place.url}/account")
-    sign_in(page, email, NEW_PASSWORD)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Your account")
+    expect(page.get_by_role("status")).to_contain_text("Your password has been changed.")
+    other.reload()
+    headed(other, "Sign in")
+    sign_in(other, zoe, NEW)
+    headed(other, "Your account")
 
 
-def test_another_device_is_signed_out_from_here(place, page):
-    email = at_the_account(page, place)
-    with place.visitor() as elsewhere:
-        other = elsewhere.new_page()
-        other.goto(f"{place.url}/account")
-        sign_in(other, email)
-        expect(other.get_by_role("heading", level=1)).to_have_text("Your account")
-        page.reload()
-        sessions = page.get_by_role("region", name="Devices")
-        sessions.get_by_role("button", name="Sign out Chrome on Linux").click()
-        expect(page.get_by_role("status")).to_be_visible()
-        other.reload()
-        expect(other.get_by_role("heading", level=1)).to_have_text("Sign in")
+def test_a_device_can_be_signed_out_from_another_one_and_all_of_them_at_once(world, browsers):
+    zoe = world.person()
+    other, page = signed_in(browsers, zoe, user_agent=FIREFOX), signed_in(browsers, zoe)
+    expect(page.get_by_role("listitem").filter(has_text="This device")).to_have_count(1)
+    press(page, "Sign out Firefox on Windows")
+    expect(page.get_by_role("status")).to_have_text("The device has been signed out.")
+    expect(page.get_by_text("Firefox on Windows")).to_have_count(0)
+    other.reload()
+    headed(other, "Sign in")
+    press(page, "Sign out everywhere")
+    headed(page, "You are signed out")
+    page.goto("/account")
+    headed(page, "Sign in")
 
 
-def test_a_connected_application_is_disconnected_and_asks_again(place, page):
-    request = place.request("Calendar")
-    page.goto(request)
-    sign_in(page, place.somebody())
+def test_an_application_can_be_disconnected_and_has_to_ask_again(world, browsers, backup):
+    asking = backup.request(scope="openid offline_access")
+    page = signed_in(browsers, world.person())
+    page.goto(asking)
     press(page, "Allow")
-    came_back(page, place)
-    page.goto(f"{place.url}/account")
-    applications = page.get_by_role("region", name="applications")
-    expect(applications).to_contain_text("Calendar")
-    applications.get_by_role("button", name="Disconnect").click()
-    expect(page.get_by_role("status")).to_be_visible()
-    expect(page.get_by_role("region", name="applications")).not_to_contain_text("Calendar")
-    page.goto(request)
-    expect(page.get_by_role("button", name="Allow")).to_be_visible()
+    world.tokens(backup, world.landings.brought(page)["code"])
+    page.goto("/account")
+    expect(page.get_by_text("by Backup")).to_be_visible()
+    press(page, "Disconnect Backup")
+    expect(page.get_by_role("status")).to_have_text("The application has been disconnected.")
+    expect(page.get_by_text("No application is connected to your account.")).to_be_visible()
+    expect(page.get_by_text("by Backup")).to_have_count(0)
+    page.goto(asking)
+    headed(page, "Allow access?")
 
 
-def test_signing_out_shows_a_page_and_nothing_of_before(place, page):
-    at_the_account(page, place)
-    page.get_by_role("banner").get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
-    page.go_back()
-    page.reload()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+# ---------------------------------------------------------------------------------------------------------- signing out
 
 
-def test_an_application_that_signs_people_out_has_to_ask_them(place, page):
-    at_the_account(page, place)
-    page.goto(f"{place.url}/oauth2/logout")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Sign out?")
+def test_signing_out_on_the_account_page_leads_to_a_page_that_leads_back(world, browsers):
+    page = signed_in(browsers, world.person())
     press(page, "Sign out")
-    expect(page.get_by_role("heading", level=1)).to_have_text("You are signed out")
+    headed(page, "You are signed out")
+    page.get_by_role("link", name="Sign in again").click()
+    headed(page, "Sign in")
+
+
+def test_an_application_that_knows_who_it_is_signs_out_and_gets_the_browser_back(world, browsers, notes):
+    page = signed_in(browsers, world.person())
+    page.goto(notes.request())
+    press(page, "Allow")
+    id_token = world.tokens(notes, world.landings.brought(page)["code"])["id_token"]
+    back = {"post_logout_redirect_uri": f"{world.landings.url}/bye", "state": "so long"}
+    page.goto(f"/oauth2/logout?{urlencode({'id_token_hint': id_token, **back})}")
+    assert world.landings.brought(page, "/bye") == {"state": "so long"}
+    page.goto("/account")
+    headed(page, "Sign in")
+
+
+def test_an_application_that_does_not_is_answered_with_a_question(world, browsers, notes):
+    page = signed_in(browsers, world.person())
+    back = {"post_logout_redirect_uri": f"{world.landings.url}/bye", "state": "so long"}
+    asking = f"/oauth2/logout?{urlencode({'client_id': notes.id, **back})}"
+    page.goto(asking)
+    headed(page, "Sign out?")
+    page.get_by_role("link", name="Stay signed in").click()
+    headed(page, "Your account")
+    page.goto(asking)
+    press(page, "Sign out")
+    assert world.landings.brought(page, "/bye") == {"state": "so long"}
+    page.goto("/account")
+    headed(page, "Sign in")
+
+
+# ------------------------------------------------------------------------------------ old pages, back, and several tabs
+
+
+def test_a_page_that_is_too_old_says_so_and_leads_on(world, browsers):
+    zoe = world.person()
+    page = signed_in(browsers, zoe)
+    elsewhere = page.context.new_page()
+    elsewhere.goto("/account")
+    press(elsewhere, "Sign out")
+    headed(elsewhere, "You are signed out")
+    press(page, "Save profile")
+    headed(page, "This page has expired")
+    page.get_by_role("link", name="Try again").click()
+    sign_in(page, zoe)
+    headed(page, "Your account")
+
+
+def test_a_sign_in_page_that_is_too_old_is_shown_again_and_works(world, browsers, notes):
+    zoe = world.person()
+    page = browsers.page()
+    page.goto(notes.request())
+    page.context.clear_cookies()
+    sign_in(page, zoe)
+    expect(page.get_by_role("alert")).to_have_text("This page was open for too long. Please sign in again.")
+    expect(page.get_by_label("E-mail or username")).to_have_value(zoe)
+    page.get_by_label("Password").fill(PASSWORD)
+    press(page, "Sign in")
+    headed(page, "Allow access?")
+
+
+def test_a_request_that_is_too_old_or_none_of_ours_leads_to_the_account(world, browsers):
+    page = browsers.page()
+    for path in ("/login", "/consent"):
+        page.goto(f"{path}?ticket=x")
+        headed(page, "This page has expired")
+        expect(page.get_by_text("Go back to the application")).to_be_visible()
+        page.get_by_role("link", name="To your account").click()
+        headed(page, "Sign in")
+
+
+def test_a_request_that_is_wrong_is_told_to_the_person_and_never_by_a_redirect(world, browsers, notes):
+    page = browsers.page()
+    before = len(world.landings.seen)
+    page.goto(notes.request(redirect_uri=f"{world.landings.url}/elsewhere"))
+    headed(page, "This request cannot be answered")
+    assert len(world.landings.seen) == before
+
+
+def test_going_back_after_signing_in_shows_no_form_again(world, browsers):
+    page = signed_in(browsers, world.person())
+    page.go_back()
+    headed(page, "Your account")
+
+
+def test_going_back_after_consent_leads_to_the_application_again_and_makes_nothing_twice(world, browsers, notes):
+    page = browsers.page()
+    page.goto(notes.request())
+    sign_in(page, world.person())
+    press(page, "Allow")
+    first = world.landings.brought(page)
+    world.tokens(notes, first["code"])
+    page.go_back()
+    again = world.landings.brought(page)
+    assert again.keys() == first.keys()
+    assert again["code"] != first["code"]
+    page.goto("/account")
+    connected = page.get_by_role("region", name="Connected applications").get_by_role("heading", level=3)
+    expect(connected).to_have_text(["Notes"])
+    expect(page.get_by_role("region", name="Devices").get_by_role("heading", level=3)).to_have_count(1)
+
+
+def test_signing_in_in_two_tabs_serves_both_applications(world, browsers, notes):
+    zoe, other = world.person(), world.application("Calendar")
+    one = browsers.page()
+    two = one.context.new_page()
+    one.goto(notes.request(state="one"))
+    two.goto(other.request(state="two"))
+    for page in (one, two):
+        sign_in(page, zoe)
+        headed(page, "Allow access?")
+    for page, app, state in ((one, notes, "one"), (two, other, "two")):
+        press(page, "Allow")
+        brought = world.landings.brought(page)
+        assert brought["state"] == state
+        assert world.tokens(app, brought["code"])["access_token"]
+
+
+def test_nobody_allows_in_one_tab_for_whoever_has_signed_in_in_another(world, browsers, notes):
+    zoe, mia = world.person(), world.person()
+    one = browsers.page()
+    two = one.context.new_page()
+    for page in (one, two):
+        page.goto(notes.request())
+    sign_in(one, zoe)
+    sign_in(two, mia)
+    headed(two, "Allow access?")
+    press(one, "Allow")
+    headed(one, "This page has expired")
+    one.get_by_role("link", name="Try again").click()
+    headed(one, "Allow access?")
+    expect(one.get_by_role("main")).to_contain_text(mia)
+    press(one, "Allow")
+    assert "code" in world.landings.brought(one)
 
 
 # -------------------------------------------------------------------------------------------------------- for everybody
-def sign_in_page(page: Page, place: Place) -> None:
-    page.goto(place.request("Notes"))
+
+EVERYTHING = "openid profile email roles offline_access hexward files:read:everything-in-this-organisation-and-below"
 
 
-def wrong_password(page: Page, place: Place) -> None:
-    page.goto(place.request("Notes"))
-    sign_in(page, place.somebody(), "not the right pass phrase")
+def asking_for_everything(world: World, name: str) -> tuple[Application, str]:
+    """An application that asks for all there is, and how."""
+    app = world.application(name, scope=EVERYTHING, grant_types=["authorization_code", "refresh_token"])
+    return app, app.request(scope=EVERYTHING)
 
 
-def consent_page(page: Page, place: Place) -> None:
-    name = "The Extraordinarily Long Name of a Notebook 📓 דפדפן"
-    page.goto(place.request(name, "openid profile email roles offline_access"))
-    sign_in(page, place.somebody())
-    page.wait_for_url("**/consent?**")
+def test_every_page_can_be_seen_read_and_touched_by_everybody(world, browsers):
+    zoe, (app, asking) = world.person(display_name="Zoë Müller"), asking_for_everything(world, "Calendar")
+    page = browsers.page()
+    found: dict[str, list[str]] = {}
 
+    def look(name: str, heading: str) -> None:
+        headed(page, heading)
+        found[name] = shortcomings(page)
 
-def account_page(page: Page, place: Place) -> None:
-    page.goto(place.request("Photos of the Family"))
-    sign_in(page, place.somebody(display_name="Zoë " * 15))
+    page.goto(asking)
+    look("sign-in", "Sign in")
+    sign_in(page, zoe, WRONG)
+    look("sign-in, wrong", "Sign in")
+    sign_in(page, zoe)
+    look("consent", "Allow access?")
     press(page, "Allow")
-    came_back(page, place)
-    page.goto(f"{place.url}/account")
-
-
-def mistake_at_the_account(page: Page, place: Place) -> None:
-    at_the_account(page, place)
-    page.get_by_label("Username").fill("not a username")
+    world.tokens(app, world.landings.brought(page)["code"])
+    signed_in(browsers, zoe, user_agent=FIREFOX)
+    page.goto("/account?done=profile")
+    look("account", "Your account")
+    page.get_by_label("Username").fill("not a name")
     press(page, "Save profile")
+    look("account, wrong", "Your account")
+    page.goto(f"/oauth2/logout?client_id={app.id}")
+    look("sign-out", "Sign out?")
+    page.goto("/login?ticket=x")
+    look("expired", "This page has expired")
+    page.goto(app.request(redirect_uri="https://elsewhere.example.org/"))
+    look("error", "This request cannot be answered")
+    page.goto("/logged-out")
+    look("signed out", "You are signed out")
+    assert {name: seen for name, seen in found.items() if seen} == {}
 
 
-def error_page(page: Page, place: Place) -> None:
-    page.goto(f"{place.url}/oauth2/authorize?client_id=nobody")
-
-
-def sign_out_page(page: Page, place: Place) -> None:
-    at_the_account(page, place)
-    page.goto(f"{place.url}/oauth2/logout")
-
-
-def signed_out(page: Page, place: Place) -> None:
-    sign_out_page(page, place)
-    press(page, "Sign out")
-
-
-SHOWN: list[Callable[[Page, Place], None]] = [
-    sign_in_page, wrong_password, consent_page, account_page, mistake_at_the_account, error_page, sign_out_page,
-    signed_out,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("show", SHOWN, ids=lambda show: show.__name__.replace("_", " "))
-def test_every_page_is_accessible_and_fits_light_and_dark_wide_and_narrow(place, show):
-    with place.visitor() as context:
-        page = context.new_page()
-        show(page, place)
-        for width, height in SIZES.values():
-            page.set_viewport_size({"width": width, "height": height})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                assert violations(page) == []
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds (https://github.com/dequelabs/axe-core): rule, impact and place."""
-    page.evaluate(AXE_SCRIPT)
-    found = page.evaluate("axe.run().then(results => results.violations)")
-    return [f"{v['id']} ({v['impact']}): {node['html']}" for v in found for node in v["nodes"]]
+@pytest.mark.parametrize(
+    ("application", "person"),
+    [
+        ("The Comprehensive Scheduling and Collaboration Suite for Teams of All Sizes 📆", LONG_WORD),
+        ("تطبيق الملاحظات 📝", "زوي"),
+    ],
+    ids=["long", "right to left"],
+)
+def test_whatever_people_and_applications_are_called_their_pages_stay_in_shape(world, browsers, application, person):
+    app, asking = asking_for_everything(world, application)
+    zoe = world.person(email=f"{'zoe.' * 14}{len(person)}@{'department.' * 8}example.org", display_name=person)
+    page = browsers.page()
+    page.goto(asking)
+    assert shortcomings(page) == []
+    sign_in(page, zoe)
+    headed(page, "Allow access?")
+    assert shortcomings(page) == []
+    press(page, "Allow")
+    world.tokens(app, world.landings.brought(page)["code"])
+    page.goto("/account")
+    expect(page.get_by_role("heading", name=application)).to_be_visible()
+    assert shortcomings(page) == []
