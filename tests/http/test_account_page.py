@@ -106,6 +106,17 @@ async def test_a_connected_application_is_shown_and_can_be_disconnected(api, zoe
     assert (await zoe.follow(await zoe.browser.get(app.request()))).request.url.path == "/consent"
 
 
+async def test_this_device_comes_first_and_the_others_say_by_which_application_they_are(api, zoe):
+    app = await an_application(api, client_name="Our own", trusted=True)  # of which nothing else on the page tells
+    await app.tokens(zoe, scope="openid offline_access")
+    await a_browser(api, zoe.email).sign_in()
+    page = (await zoe.browser.get("/account")).text
+    assert "by <bdi>Our own</bdi>" in page
+    assert page.index("This device") < page.index("Our own")
+    assert page.count("<h3>") == 3
+    assert page.index("This device") < page.index('name="session"')
+
+
 FORMS = (
     "/account/profile", "/account/password", "/account/sessions/end", "/account/sessions/end-all",
     "/account/applications/revoke", "/oauth2/logout-confirm", "/consent",
@@ -144,13 +155,18 @@ async def test_whoever_signs_in_in_one_tab_may_still_send_the_sign_in_form_of_an
     assert max_.email in (await zoe.browser.get("/account")).text
 
 
-async def test_a_sign_in_form_that_is_too_old_is_shown_afresh_with_the_name_in_it(api):
+@pytest.mark.parametrize(
+    ("cookies", "told"), [(True, "This page was open for too long."), (False, "Your browser keeps no cookies.")]
+)
+async def test_a_sign_in_form_that_is_too_old_is_shown_afresh_with_the_name_in_it(api, cookies, told):
     zoe = await a_person(api)
     shown = await zoe.browser.get("/login")
     zoe.browser.cookies.clear()
+    if cookies:
+        await zoe.browser.get("/login")
     again = await zoe.sign_in(shown)
     assert again.status_code == 400
-    assert "This page was open for too long." in again.text
+    assert told in again.text
     assert fields(again.text)["identifier"] == zoe.email
     fresh = await zoe.send(again, "/login", identifier=zoe.email, password=PASSWORD)
     assert fresh.headers["location"] == "/account"

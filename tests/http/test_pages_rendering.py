@@ -266,6 +266,20 @@ def test_this_device_is_marked_and_the_others_can_be_signed_out():
     assert '<time datetime="2026-03-07T08:05:00Z">7 March 2026, 08:05 UTC</time>' in html
 
 
+def test_what_nobody_should_overlook_comes_first():
+    asked = ["calendar:read", "email", "openid", API_SCOPE]
+    page = PAGES.consent(
+        "en", "c", "t", client_name="Notes", account=ZOE, scopes=asked, redirect_host="app.example.org"
+    ).content.decode()
+    rights = re.findall(r"<li( class=\"grave\")?>(.*?)</li>", page)
+    assert rights == [
+        (' class="grave"', "act with all your rights in this service"),
+        ("", "know who you are"),
+        ("", "see your e-mail address"),
+        ("", "use “<bdi>calendar:read</bdi>”"),
+    ]
+
+
 # Languages
 
 
@@ -295,7 +309,7 @@ def test_every_text_that_a_template_asks_for_exists():
 
 @pytest.mark.parametrize("words", LANGUAGES)
 def test_every_variant_can_be_rendered_in_every_language(words):
-    for problem in ("credentials", "too_many", "busy", "expired"):
+    for problem in ("credentials", "too_many", "busy", "expired", "cookies"):
         assert "role=" in PAGES.login(words, "c", "t", problem=problem, retry_after=90).content.decode()
     for kind in ("request", "expired", "not_found", "busy", "unexpected"):
         assert PAGES.error(words, 400, kind=kind, detail="d", correlation_id="i").content

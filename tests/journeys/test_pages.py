@@ -378,15 +378,39 @@ def test_a_page_that_is_too_old_says_so_and_leads_on(world, browsers):
 
 def test_a_sign_in_page_that_is_too_old_is_shown_again_and_works(world, browsers, notes):
     zoe = world.person()
-    page = browsers.page()
+    page = signed_in(browsers, zoe)
     page.goto(notes.request())
-    page.context.clear_cookies()
+    page.get_by_role("link", name="Use another account").click()
+    headed(page, "Sign in")
+    elsewhere = page.context.new_page()
+    elsewhere.goto("/account")
+    press(elsewhere, "Sign out")
+    headed(elsewhere, "You are signed out")
     sign_in(page, zoe)
     expect(page.get_by_role("alert")).to_have_text("This page was open for too long. Please sign in again.")
     expect(page.get_by_label("E-mail or username")).to_have_value(zoe)
     page.get_by_label("Password").fill(PASSWORD)
     press(page, "Sign in")
     headed(page, "Allow access?")
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_so(world, browsers, notes):
+    page = browsers.page()
+    page.goto(notes.request())
+    page.context.clear_cookies()
+    sign_in(page, world.person())
+    expect(page.get_by_role("alert")).to_contain_text("Your browser keeps no cookies.")
+
+
+def test_pressing_twice_does_no_harm(world, browsers, notes):
+    page = browsers.page()
+    page.goto(notes.request())
+    page.get_by_label("E-mail or username").fill(world.person())
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").dblclick()
+    headed(page, "Allow access?")
+    page.get_by_role("button", name="Allow").dblclick()
+    assert "code" in world.landings.brought(page)
 
 
 def test_a_request_that_is_too_old_or_none_of_ours_leads_to_the_account(world, browsers):

@@ -75,7 +75,8 @@ class LoginController(Controller):
         present = visit.browser.session.id if visit.browser is not None else None
         name = given.get("identifier", "")
         if not form.genuine:
-            return _page(pages, visit, step, 400, identifier=name, problem="expired")
+            problem = "expired" if visit.fresh is None else "cookies"
+            return _page(pages, visit, step, 400, identifier=name, problem=problem)
         try:
             session = await sign_in.in_browser(name, given.get("password", ""), origin, present)
         except InvalidGrant:

@@ -30,7 +30,7 @@ _FIELD_OF = {"password_wrong": "current_password", "username_taken": "username"}
 """Problems of the account page that one field is to blame for."""
 _FORM_FIELDS = ("display_name", "username", "locale", "current_password", "new_password")
 
-type LoginProblem = Literal["credentials", "too_many", "busy", "expired"]
+type LoginProblem = Literal["credentials", "too_many", "busy", "expired", "cookies"]
 type ErrorKind = Literal["request", "expired", "not_found", "busy", "unexpected"]
 
 

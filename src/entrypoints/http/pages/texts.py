@@ -33,6 +33,7 @@ ENGLISH = {
     "login.problem.too_many": "Too many tries. Please try again in {wait}.",
     "login.problem.busy": "We are very busy right now. Please try again in {wait}.",
     "login.problem.expired": "This page was open for too long. Please sign in again.",
+    "login.problem.cookies": "Your browser keeps no cookies. Please allow them for this page and sign in again.",
     "wait.moment": "a moment",
     "wait.second": "1 second",
     "wait.seconds": "{count} seconds",
@@ -159,6 +160,8 @@ GERMAN = {
     "login.problem.too_many": "Zu viele Versuche. Bitte versuchen Sie es in {wait} erneut.",
     "login.problem.busy": "Wir sind gerade stark ausgelastet. Bitte versuchen Sie es in {wait} erneut.",
     "login.problem.expired": "Diese Seite war zu lange geöffnet. Bitte melden Sie sich noch einmal an.",
+    "login.problem.cookies": "Ihr Browser nimmt keine Cookies an. Bitte erlauben Sie sie für diese Seite und melden "
+    "Sie sich noch einmal an.",
     "wait.moment": "einem Moment",
     "wait.second": "1 Sekunde",
     "wait.seconds": "{count} Sekunden",
