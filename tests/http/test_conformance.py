@@ -57,8 +57,8 @@ async def test_a_password_sent_to_another_name_of_the_server_is_not_sent_on(api)
     person = a_browser(api)
     person.browser.base_url = "http://127.0.0.1:8000"
     answer = await person.browser.post("/login", data={"identifier": ADMIN, "password": PASSWORD})
-    assert answer.status_code == 303, "which makes a GET of it (RFC 9110, 15.4.4)"
-    assert answer.headers["location"] == "/login?expired=&ticket="
+    assert answer.status_code not in (307, 308)
+    assert "location" not in answer.headers
 
 
 async def test_a_public_application_gets_no_code_without_pkce_whatever_else_it_sends(api, zoe):

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from journeys.follow import needed
 
 WIDTHS = (1280, 390)
 NARROW = 320
@@ -31,13 +31,8 @@ _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.cli
 
 @contextmanager
 def a_chromium() -> Iterator[Browser]:
-    """The system's own. Without one its tests are skipped, though not where CI promises one."""
-    program = shutil.which("chromium")
-    if program is None:
-        complaint = "Chromium is not installed (Debian: apt-get install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(complaint)
-        pytest.skip(complaint)
+    """The system's own."""
+    program = needed("chromium", "chromium-browser", "google-chrome")
     expect.set_options(timeout=PATIENCE)
     options = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:

@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, KeySet
 from joserfc.jws import JWSRegistry
 from playwright.sync_api import Browser, Page
 
+from journeys.chromium import landings
 from journeys.server_process import PASSWORD, Server, a_server
 
 pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.long]
@@ -37,10 +38,17 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(chromium: Browser) -> Iterator[Page]:
     """A person's browser that has been nowhere yet."""
-    with browser.new_context(locale="en") as context:
+    with chromium.new_context(locale="en") as context:
         yield context.new_page()
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[str]:
+    """Where the pages of the application are."""
+    with landings() as there:
+        yield there.url
 
 
 @pytest.fixture(scope="module")

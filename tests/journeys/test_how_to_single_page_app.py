@@ -34,8 +34,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.new_context() as context:
+def page(chromium: Browser) -> Iterator[Page]:
+    with chromium.new_context() as context:
         context.set_default_timeout(15_000)
         yield context.new_page()
 

@@ -10,11 +10,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from application.oauth.tickets import SKEW
-from journeys.chromium import Landings, Watched, a_chromium, landings, shortcomings
+from journeys.chromium import Landings, Watched, landings, shortcomings
 from journeys.server_process import PASSWORD, Server, a_server
 from relying_party import Application
 
-pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.postgres, pytest.mark.slow, pytest.mark.long]
 
 NEW = "another long enough pass phrase"
 WRONG = "not the right pass phrase"
@@ -69,12 +69,6 @@ class World:
         answer = self.client.post(path, headers=self.admin, json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with a_chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

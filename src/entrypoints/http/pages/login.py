@@ -1,7 +1,6 @@
 """The sign-in page."""
 
 from typing import Any
-from urllib.parse import urlencode
 
 from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
@@ -48,12 +47,11 @@ class LoginController(Controller):
         """The form; who is signed in already goes on, unless the application wants it otherwise."""
         asked = query(request)
         ticket = asked.get("ticket")
-        problem = "expired" if b"expired=" in request.scope["query_string"] else None
         if ticket is None:
-            return _page(pages, visit, None, problem=problem) if visit.browser is None else see_other(ACCOUNT)
+            return _page(pages, visit, None) if visit.browser is None else see_other(ACCOUNT)
         known = None if "switch" in asked else visit.browser  # whoever it is wants to be somebody else
         step = await authorize.again(ticket, known, origin)
-        return _page(pages, visit, step, problem=problem) if isinstance(step, SignInNeeded) else follow(step)
+        return _page(pages, visit, step) if isinstance(step, SignInNeeded) else follow(step)
 
     @post("/", status_code=200)
     async def sign_in(

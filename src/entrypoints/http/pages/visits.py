@@ -46,15 +46,6 @@ class SignInForm:
 
 
 @dataclass(frozen=True, slots=True)
-class SignInForm:
-    """What the form of the sign-in page has sent. One that is `stale` was made before somebody signed in or out here or
-    cookies were cleared: nothing in it counts, but it can be shown anew."""
-
-    given: Parameters
-    stale: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Visit:
     """What every page needs to know. `fresh` is the cookie to set where the browser had none."""
 
