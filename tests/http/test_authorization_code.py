@@ -410,6 +410,23 @@ async def test_a_code_is_refused_once_the_consent_is_withdrawn(api, app, zoe):
     await refused(await app.exchange(code))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scope": "openid"},
+        {"audiences": []},
+        {"redirect_uris": ["https://app.example.org/moved"]},
+    ],
+)
+async def test_a_code_brings_nothing_back_that_was_taken_from_its_application(api, zoe, change):
+    app = await an_application(api, scope="openid email", audiences=["https://orders.example.org"])
+    code = await app.code(zoe, scope="openid email")
+    answer = await api.call("PATCH", f"/api/v1/clients/{app.id}", by=ADMIN, json=change, headers={"If-Match": '"1"'})
+    assert answer.status_code == 200, answer.text
+    await refused(await app.exchange(code))
+    assert [e["reason"] for e in await events(api, Action.CODE_REFUSED)] == ["registration_narrowed"]
+
+
 async def test_the_second_sign_in_of_one_browser_at_an_application_shares_its_session(api, app, zoe):
     first, second = await app.tokens(zoe), await app.tokens(zoe)
     assert claims(first["id_token"])["sid"] == claims(second["id_token"])["sid"]

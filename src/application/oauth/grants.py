@@ -131,6 +131,8 @@ class ExchangeCode:
         refusal = exit_refusal(facts.status if facts else None, browser, held, now)
         if refusal is not None or user is None or browser is None or held is None or facts is None:
             return await self._refused(value, client, refusal or "session_unknown", origin)
+        if not _registered_for(held, value):
+            return await self._refused(value, client, "registration_narrowed", origin)
         consent = await self.consents.find(user.id, client.id)
         if not held.trusted and (consent is None or not consent.covers(value.details["scopes"])):
             return await self._refused(value, client, "consent_withdrawn", origin)
@@ -221,6 +223,18 @@ def _unfit(value: OneTimeValue | None, client: Client, parameters: Mapping[str, 
     if not verifies(value.details["challenge"], parameters.get("code_verifier")):
         return "code_verifier_mismatch"
     return None
+
+
+def _registered_for(client: Client, value: OneTimeValue) -> bool:
+    """Whether the client may still have all that the code is for. What is taken away ends the refresh tokens that there
+    are; a code that was out at that moment would bring it back for as long as they live."""
+    granted = value.details
+    return (
+        GrantType.AUTHORIZATION_CODE in client.grant_types
+        and client.redirects_to(granted["redirect_uri"])
+        and set(granted["scopes"]) <= set(client.scopes)
+        and set(granted["audience"]) <= set(client.audiences)
+    )
 
 
 def _narrowed_audience(client: Client, value: OneTimeValue, parameters: Parameters) -> None:
