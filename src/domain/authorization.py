@@ -205,7 +205,7 @@ def read_request(to: ReturnAddress, parameters: Parameters) -> AuthorizationRequ
         max_age=_max_age(parameters.get("max_age")),
         login_hint=parameters.get("login_hint"),
         locales=tuple(parameters.get("ui_locales", "").split()[:_LOCALES_MAX]),
-        claims=_claims(parameters.get("claims")) if OPENID in scopes else ClaimsRequest(),
+        claims=_claims(parameters.get("claims"), to.client) if OPENID in scopes else ClaimsRequest(),
         id_token_hint=parameters.get("id_token_hint"),
     )
 
@@ -251,8 +251,9 @@ def _max_age(text: str | None) -> timedelta | None:
     return timedelta(seconds=int(text))
 
 
-def _claims(text: str | None) -> ClaimsRequest:
-    """The `claims` parameter; members that are not known are ignored (OpenID Connect Core 5.5)."""
+def _claims(text: str | None, client: Client) -> ClaimsRequest:
+    """The `claims` parameter; members that are not known are ignored (OpenID Connect Core 5.5), and so are those that
+    the client could not have by a scope: what is registered is all it can be given."""
     if text is None:
         return ClaimsRequest()
     try:
@@ -266,10 +267,10 @@ def _claims(text: str | None) -> ClaimsRequest:
     acr = wanted.get("values", [wanted.get("value")]) if isinstance(wanted, dict) and wanted.get("essential") else ()
     subject = id_token.get("sub")
     value = subject.get("value") if isinstance(subject, dict) else None
-    known = SCOPE_OF.keys() | _OF_THE_SIGN_IN
+    told = {name for name, scope in SCOPE_OF.items() if scope in client.scopes}
     return ClaimsRequest(
-        tuple(name for name in userinfo if name in SCOPE_OF),
-        tuple(name for name in id_token if name in known),
+        tuple(name for name in userinfo if name in told),
+        tuple(name for name in id_token if name in told | _OF_THE_SIGN_IN),
         tuple(v for v in acr if isinstance(v, str)) if isinstance(acr, list | tuple) else (),
         value if isinstance(value, str) else None,
     )

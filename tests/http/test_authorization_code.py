@@ -10,7 +10,7 @@ from builders import SECOND
 from domain.audit import Action
 from domain.authorization import CODE_LIFETIME
 from http_world import ADMIN, a_world
-from relying_party import CALLBACK, a_person, an_application, claims, fields, parameters
+from relying_party import CALLBACK, a_browser, a_person, an_application, claims, fields, parameters
 
 ISSUER = "http://localhost:8000"
 
@@ -314,6 +314,17 @@ async def test_claims_asked_for_by_name_are_told_and_consented_to(api, app, zoe)
     assert told == {"sub": claims(tokens["id_token"])["sub"], "email": "zoe@example.org"}
 
 
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_claim_by_name_is_told_only_to_an_application_that_could_have_it_by_a_scope(api, trusted):
+    app = await an_application(api, scope="openid profile", trusted=trusted)
+    asked = '{"userinfo": {"email": null, "roles": null, "name": null}, "id_token": {"email": null, "locale": null}}'
+    await api.a_user("ada@example.org", display_name="Ada", locale="de")
+    tokens = await app.tokens(a_browser(api, "ada@example.org"), scope="openid", claims=asked)
+    assert "email" not in claims(tokens["id_token"])
+    assert claims(tokens["id_token"])["locale"] == "de"
+    assert (await app.userinfo(tokens["access_token"])).json().keys() == {"sub", "name"}
+
+
 async def test_the_login_hint_is_filled_in_and_the_locales_are_heeded(app, zoe):
     shown = await zoe.follow(await zoe.browser.get(app.request(login_hint="zoe@example.org", ui_locales="xx de")))
     assert fields(shown.text)["identifier"] == "zoe@example.org"
@@ -418,9 +429,10 @@ async def test_a_code_is_refused_once_the_consent_is_withdrawn(api, app, zoe):
         {"redirect_uris": ["https://app.example.org/moved"]},
     ],
 )
-async def test_a_code_brings_nothing_back_that_was_taken_from_its_application(api, zoe, change):
+@pytest.mark.parametrize("asked", [{"scope": "openid email"}, {"claims": '{"userinfo": {"email": null}}'}])
+async def test_a_code_brings_nothing_back_that_was_taken_from_its_application(api, zoe, change, asked):
     app = await an_application(api, scope="openid email", audiences=["https://orders.example.org"])
-    code = await app.code(zoe, scope="openid email")
+    code = await app.code(zoe, **{"scope": "openid", **asked})
     answer = await api.call("PATCH", f"/api/v1/clients/{app.id}", by=ADMIN, json=change, headers={"If-Match": '"1"'})
     assert answer.status_code == 200, answer.text
     await refused(await app.exchange(code))

@@ -16,7 +16,7 @@ from application.oauth.sampling import IssueCounts
 from application.repetition import safe_to_repeat
 from application.sessions import Issuer, IssueTokens, Refreshed, RefreshSession
 from domain.audit import Action, Outcome
-from domain.authorization import Parameters, granted_audience, verifies
+from domain.authorization import ClaimsRequest, Parameters, granted_audience, verifies
 from domain.clients import API_SCOPE, IDENTITY_SCOPES, OFFLINE_ACCESS, OPENID, Client, GrantType
 from domain.errors import InvalidGrant, OAuthError
 from domain.one_time import OneTimeKind, OneTimeValue, one_time_hash
@@ -134,7 +134,7 @@ class ExchangeCode:
         if not _registered_for(held, value):
             return await self._refused(value, client, "registration_narrowed", origin)
         consent = await self.consents.find(user.id, client.id)
-        if not held.trusted and (consent is None or not consent.covers(value.details["scopes"])):
+        if not held.trusted and (consent is None or not consent.covers(_scopes_of(value))):
             return await self._refused(value, client, "consent_withdrawn", origin)
         session = await self._session(held, browser, value, origin, now)
         family = self._family(family_id, session, held, value, now)
@@ -225,6 +225,12 @@ def _unfit(value: OneTimeValue | None, client: Client, parameters: Mapping[str, 
     return None
 
 
+def _scopes_of(value: OneTimeValue) -> set[str]:
+    """What a code is for, with the scopes that stand for claims asked for by name: as the person was asked."""
+    named = ClaimsRequest(tuple(value.details["userinfo"]), tuple(value.details["id_token"]))
+    return {*value.details["scopes"], *named.scopes}
+
+
 def _registered_for(client: Client, value: OneTimeValue) -> bool:
     """Whether the client may still have all that the code is for. What is taken away ends the refresh tokens that there
     are; a code that was out at that moment would bring it back for as long as they live."""
@@ -232,7 +238,7 @@ def _registered_for(client: Client, value: OneTimeValue) -> bool:
     return (
         GrantType.AUTHORIZATION_CODE in client.grant_types
         and client.redirects_to(granted["redirect_uri"])
-        and set(granted["scopes"]) <= set(client.scopes)
+        and _scopes_of(value) <= set(client.scopes)
         and set(granted["audience"]) <= set(client.audiences)
     )
 
