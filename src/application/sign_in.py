@@ -28,13 +28,13 @@ from domain.ports import (
 )
 from domain.sessions import (
     SESSION_LIFETIME,
-    SESSIONS_PER_USER,
     EndReason,
     Family,
     FamilyId,
     Session,
     SessionId,
     exit_refusal,
+    surplus,
 )
 from domain.tokens import TokenSet
 from domain.users import User, UserStatus
@@ -241,9 +241,8 @@ class SignIn:
         return fresh
 
     async def _make_room(self, user: User, now: datetime) -> None:
-        open_sessions = await self.sessions.open_of(user.id)
-        if surplus := open_sessions[: max(0, len(open_sessions) - SESSIONS_PER_USER + 1)]:
-            await self.sessions.end([s.id for s in surplus], now, EndReason.TOO_MANY)
+        own = [session for session in await self.sessions.open_of(user.id) if not session.offline]
+        await self.sessions.end([session.id for session in surplus(own)], now, EndReason.TOO_MANY)
 
     def _session(self, user: User, client: Client, origin: Origin, now: datetime) -> Session:
         return Session(

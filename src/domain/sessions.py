@@ -4,6 +4,7 @@ A family is one row with a counter, however often it is refreshed. Presenting th
 presenting the one before, within a short grace, gives the same successor again; anything older is theft.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -74,6 +75,12 @@ class Session:
         if now >= self.expires_at or (not self.offline and now >= used + SESSION_IDLE):
             return "session_expired"
         return None
+
+
+def surplus(held: Sequence[Session]) -> Sequence[Session]:
+    """Which of these, the oldest first, have to end before there is one more. Sign-ins of the person are counted by
+    themselves, and so is what each application has offline: it must not end their devices by coming often."""
+    return held[: max(0, len(held) - SESSIONS_PER_USER + 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 from builders import SECOND
 from domain.audit import Action
 from domain.authorization import CODE_LIFETIME
+from domain.sessions import SESSIONS_PER_USER
 from http_world import ADMIN, a_world
 from relying_party import CALLBACK, a_browser, a_person, an_application, claims, fields, parameters
 
@@ -455,6 +456,19 @@ async def test_offline_access_outlives_the_browsers_session(api, app, zoe, clock
     assert answer.status_code == 200
     clock.move(timedelta(days=20))
     assert (await app.refresh(answer.json()["refresh_token"])).status_code == 200
+
+
+async def test_what_applications_have_offline_is_bounded_and_ends_nobodys_devices(api, app, zoe):
+    first = await app.tokens(zoe, scope="openid offline_access")
+    other = await (await an_application(api)).tokens(zoe, scope="openid offline_access")
+    for _ in range(SESSIONS_PER_USER):
+        last = await app.tokens(zoe, scope="openid offline_access")
+    await refused(await app.refresh(first["refresh_token"]))
+    assert (await app.refresh(last["refresh_token"])).status_code == 200
+    await api.login(zoe.email)
+    assert (await zoe.browser.get("/account")).status_code == 200  # still signed in
+    await api.caught_up()
+    assert (await app.userinfo(other["access_token"])).status_code == 200
 
 
 async def test_a_form_that_is_not_of_this_browser_signs_nobody_in_and_is_shown_anew(app, zoe):

@@ -34,7 +34,7 @@ from domain.ports import (
     Users,
 )
 from domain.roles import Rules, global_roles
-from domain.sessions import EndReason, Family, FamilyId, Session, SessionId, exit_refusal
+from domain.sessions import EndReason, Family, FamilyId, Session, SessionId, exit_refusal, surplus
 from domain.tokens import AccessClaims, TokenSet, audience_of
 from domain.users import User
 
@@ -161,6 +161,9 @@ class ExchangeCode:
                 going_on = replace(known, auth_time=auth_time, amr=browser.amr, last_used_at=now)
                 await self.sessions.save(going_on)
                 return going_on
+        else:
+            there = [s for s in await self.sessions.open_at(browser.user_id, client.id) if s.offline]
+            await self.sessions.end([s.id for s in surplus(there)], now, EndReason.TOO_MANY)
         session = Session(
             id=SessionId(self.secrets.uuid(now)),
             user_id=browser.user_id,
