@@ -30,6 +30,8 @@ CODE_LIFETIME = timedelta(seconds=60)
 TICKET_LIFETIME = timedelta(minutes=30)
 ACR_SINGLE_FACTOR = "1"
 PARAMETERS_MAX, VALUE_MAX = 50, 4096
+CARRIED_MAX = 16 * 1024
+"""How long a value may be by which our own pages carry a whole request along."""
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # RFC 7636, 4.2: SHA-256 in base64url
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636, 4.1
 _PROMPTS = frozenset({"none", "login", "consent", "select_account"})
@@ -48,7 +50,7 @@ _OF_THE_SIGN_IN = frozenset({"auth_time", "acr", "amr", "sub"})
 class Parameters(Mapping[str, str]):
     """Parameters as RFC 6749, 3.1 and 3.2 read them: one without a value is not there, none comes twice."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]], *, lenient: bool = False) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]], *, lenient: bool = False, longest: int = VALUE_MAX) -> None:
         """Raises OAuthError (`invalid_request`) for what is sent twice, other than `resource` (RFC 8707, 2). `lenient`
         leaves it out instead, as `repeated`: at the authorization endpoint the application is to be told."""
         self._values: dict[str, str] = {}
@@ -56,7 +58,7 @@ class Parameters(Mapping[str, str]):
         self.repeated: frozenset[str] = frozenset()
         self.resources: tuple[str, ...] = ()
         for count, (name, value) in enumerate(pairs):
-            if count >= PARAMETERS_MAX or len(value) > VALUE_MAX or len(name) > VALUE_MAX:
+            if count >= PARAMETERS_MAX or len(value) > longest or len(name) > VALUE_MAX:
                 raise OAuthError("invalid_request", "there are too many parameters, or one is too long")
             if not value:
                 continue

@@ -8,7 +8,7 @@ import pytest
 
 from builders import SECOND
 from domain.audit import Action
-from domain.authorization import CODE_LIFETIME
+from domain.authorization import CODE_LIFETIME, VALUE_MAX
 from domain.sessions import SESSIONS_PER_USER
 from http_world import ADMIN, a_world
 from relying_party import CALLBACK, a_browser, a_person, an_application, claims, fields, parameters
@@ -324,6 +324,14 @@ async def test_a_claim_by_name_is_told_only_to_an_application_that_could_have_it
     assert "email" not in claims(tokens["id_token"])
     assert claims(tokens["id_token"])["locale"] == "de"
     assert (await app.userinfo(tokens["access_token"])).json().keys() == {"sub", "name"}
+
+
+async def test_a_long_request_finds_its_way_through_all_pages(app, zoe):
+    state = "é" * VALUE_MAX  # the longest there is: written out it takes six characters each
+    back = parameters(await app.location(zoe, state="s" * VALUE_MAX, ui_locales="de " * 1000))
+    assert ("code" in back, back["state"]) == (True, "s" * VALUE_MAX)
+    back = parameters(await app.location(zoe, state=state, prompt="login"))
+    assert (back["error"], back["state"]) == ("invalid_request", state)
 
 
 async def test_the_login_hint_is_filled_in_and_the_locales_are_heeded(app, zoe):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from application.keys import KeyRing
-from domain.authorization import TICKET_LIFETIME, Parameters
-from domain.errors import Invalid
+from domain.authorization import CARRIED_MAX, TICKET_LIFETIME, Parameters
+from domain.errors import Invalid, OAuthError
 
 SKEW = timedelta(seconds=5)
 """How far the clocks of our own servers may be apart."""
@@ -48,11 +48,15 @@ class Tickets:
     ring: KeyRing
 
     def write(self, ticket: Ticket) -> str:
-        """As text for a URL or a form."""
+        """As text for a URL or a form. Raises OAuthError (`invalid_request`), to be told to the application, for a
+        request that would not come back from there."""
         before = None if ticket.signed_in_at is None else ticket.signed_in_at.timestamp()
         content = [dict(ticket.parameters), ticket.resources, ticket.issued_at.timestamp(), before, ticket.chosen]
         body = json.dumps(content, separators=(",", ":")).encode()
-        return base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
+        text = base64.urlsafe_b64encode(self._mac(body) + body).rstrip(b"=").decode()
+        if len(text) > CARRIED_MAX:
+            raise OAuthError("invalid_request", "the request is too long")
+        return text
 
     def read(self, text: str, now: datetime) -> Ticket:
         """Raises Invalid (`ticket_expired`) for one that is old, or none of ours."""

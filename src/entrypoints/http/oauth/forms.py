@@ -8,14 +8,14 @@ from urllib.parse import parse_qsl, unquote_plus
 from litestar import Request
 
 from application.oauth.authentication import Basic
-from domain.authorization import PARAMETERS_MAX, Parameters
+from domain.authorization import PARAMETERS_MAX, VALUE_MAX, Parameters
 from domain.errors import OAuthError
 from entrypoints.http.actor import header
 
 FORM = "application/x-www-form-urlencoded"
 
 
-async def form(request: Request[Any, Any, Any], *, lenient: bool = False) -> Parameters:
+async def form(request: Request[Any, Any, Any], *, lenient: bool = False, longest: int = VALUE_MAX) -> Parameters:
     """The parameters of a body; raises OAuthError (`invalid_request`) for anything else, and unless `lenient` for what
     is sent twice.
 
@@ -26,22 +26,22 @@ async def form(request: Request[Any, Any, Any], *, lenient: bool = False) -> Par
     kinds = header(request, b"content-type")
     if len(kinds) != 1 or kinds[0].partition(";")[0].strip().lower() != FORM:
         raise OAuthError("invalid_request", f"send the parameters as {FORM}")
-    return read(await request.body(), lenient=lenient)
+    return read(await request.body(), lenient=lenient, longest=longest)
 
 
-def query(request: Request[Any, Any, Any], *, lenient: bool = False) -> Parameters:
+def query(request: Request[Any, Any, Any], *, lenient: bool = False, longest: int = VALUE_MAX) -> Parameters:
     """The parameters of the URL; raises OAuthError likewise."""
-    return read(request.scope["query_string"], lenient=lenient)
+    return read(request.scope["query_string"], lenient=lenient, longest=longest)
 
 
-def read(text: bytes, *, lenient: bool = False) -> Parameters:
+def read(text: bytes, *, lenient: bool = False, longest: int = VALUE_MAX) -> Parameters:
     """Parameters as they are written in a form or a query; raises OAuthError likewise."""
     try:
         decoded = text.decode("ascii")
         pairs = parse_qsl(decoded, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except ValueError:  # UnicodeDecodeError is one
         raise OAuthError("invalid_request", "the parameters are malformed, or too many") from None
-    return Parameters(pairs, lenient=lenient)
+    return Parameters(pairs, lenient=lenient, longest=longest)
 
 
 def basic(request: Request[Any, Any, Any]) -> Basic | None:

@@ -7,6 +7,7 @@ from dishka import FromDishka
 from litestar import Controller, Request, Response, get, post
 
 from application.oauth.authorization import Authorize, ConsentNeeded
+from domain.authorization import CARRIED_MAX
 from domain.errors import Invalid
 from domain.policies import Origin
 from entrypoints.http.oauth.forms import query
@@ -31,7 +32,8 @@ class ConsentController(Controller):
         pages: FromDishka[Pages],
     ) -> Response[Any]:
         """The question, or whatever comes next where there is none."""
-        step = await authorize.again(query(request).required("ticket"), visit.browser, origin)
+        ticket = query(request, longest=CARRIED_MAX).required("ticket")
+        step = await authorize.again(ticket, visit.browser, origin)
         if not isinstance(step, ConsentNeeded) or visit.browser is None:
             return follow(step)
         asked, user = step.request, visit.browser.user

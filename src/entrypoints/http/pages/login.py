@@ -8,6 +8,7 @@ from litestar import Controller, Request, Response, get, post
 from application.browser import Browsers
 from application.oauth.authorization import Answer, Authorize, ConsentNeeded, SignInNeeded, Step
 from application.sign_in import SignIn
+from domain.authorization import CARRIED_MAX
 from domain.errors import InvalidGrant, TooManyAttempts, Unavailable
 from domain.policies import Origin
 from entrypoints.http.oauth.forms import query
@@ -45,7 +46,7 @@ class LoginController(Controller):
         pages: FromDishka[Pages],
     ) -> Response[Any]:
         """The form; who is signed in already goes on, unless the application wants it otherwise."""
-        asked = query(request)
+        asked = query(request, longest=CARRIED_MAX)
         ticket = asked.get("ticket")
         if ticket is None:
             return _page(pages, visit, None) if visit.browser is None else see_other(ACCOUNT)

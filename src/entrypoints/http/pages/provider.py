@@ -7,7 +7,7 @@ from dishka import Provider, Scope, provide
 from litestar import Request
 
 from application.browser import Browsers
-from domain.authorization import Parameters
+from domain.authorization import CARRIED_MAX, Parameters
 from domain.errors import NotAuthenticated
 from domain.policies import Origin
 from entrypoints.http.actor import header
@@ -50,7 +50,7 @@ class PageParts(Provider):
     @provide
     async def page_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> PageForm:  # type: ignore[type-arg]  # as above
         """Raises FormExpired."""
-        given = await form(request)
+        given = await form(request, longest=CARRIED_MAX)
         cookie = jar.session(request) if visit.browser else None
         if _foreign(request) or not browsers.is_form_token(given.get("form_token", ""), jar.browser(request), cookie):
             raise FormExpired(_afresh(request.scope["path"], given))
@@ -59,7 +59,7 @@ class PageParts(Provider):
     @provide
     async def sign_in_form(self, request: Request, visit: Visit, browsers: Browsers, jar: Jar) -> SignInForm:  # type: ignore[type-arg]  # as above
         """Whoever has signed in in another tab meanwhile may still send the form of this one."""
-        given = await form(request)
+        given = await form(request, longest=CARRIED_MAX)
         token, key = given.get("form_token", ""), jar.browser(request)
         cookie = jar.session(request) if visit.browser else None
         known = browsers.is_form_token(token, key, cookie) or browsers.is_form_token(token, key, None)
@@ -84,5 +84,5 @@ def _afresh(path: str, given: Parameters) -> str:
     if path.startswith("/account/"):
         return "/account"
     if path == "/oauth2/logout-confirm":
-        return f"/oauth2/logout?{urlencode(read(given.get('request', '').encode()).pairs())}"
+        return f"/oauth2/logout?{urlencode(read(given.get('request', '').encode(), longest=CARRIED_MAX).pairs())}"
     return f"{path}?{urlencode({'ticket': given['ticket']})}" if "ticket" in given else "/account"
