@@ -4,7 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from application.oauth.sampling import REFUSALS_TOLD, REFUSALS_WINDOW
 from domain.audit import Action
+from domain.ports import AuditQuery
+from domain.scopes import EVERYWHERE
 from http_world import ADMIN, a_world
 from relying_party import CALLBACK, a_browser, a_person, an_application, claims
 
@@ -128,3 +131,23 @@ async def test_nobody_is_turned_away_who_only_asks_whether_somebody_is_signed_in
     await zoe.answer(await zoe.follow(await zoe.browser.get(app.request())), "deny")
     assert await told(api, Action.AUTHORIZATION_REFUSED) == []
     assert len(await told(api, Action.CONSENT_REFUSED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "more"),
+    [
+        (Action.CLIENT_REFUSED, {"client_id": "nobody"}),
+        (Action.CODE_REFUSED, {"grant_type": "authorization_code", "code": "made-up"}),
+    ],
+)
+async def test_nobody_fills_the_trail_at_the_token_endpoint(clock, action, more):
+    async with a_world(clock) as api:
+        app = await an_application(api, token_endpoint_auth_method="none")
+        for _ in range(REFUSALS_TOLD + 20):
+            assert (await app.post("/oauth2/token", more)).status_code in (400, 401)
+        async with api.store.transaction():
+            stored = (await api.store.audit.page(AuditQuery((EVERYWHERE,), action=action, limit=1_000))).items
+        assert len(stored) == REFUSALS_TOLD
+        clock.move(REFUSALS_WINDOW)
+        await app.post("/oauth2/token", more)
+        assert (await told(api, action))[-1]["details"]["untold"] == 20

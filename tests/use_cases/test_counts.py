@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.oauth.sampling import REFUSALS_TOLD, REFUSALS_WINDOW, TOLD_AGAIN, IssueCounts, RefusedRequests
+from application.oauth.sampling import REFUSALS_TOLD, REFUSALS_WINDOW, TOLD_AGAIN, IssueCounts, Refusals
 from builders import SECOND
 from domain import ports
 from domain.audit import Action
@@ -66,16 +66,16 @@ async def refusals(server):
 
 
 async def test_nobody_fills_the_trail_with_refused_requests_and_none_goes_uncounted(service):
-    refused = await service.get(RefusedRequests)
+    refused = await service.get(Refusals)
     for _ in range(REFUSALS_TOLD + 50):
-        await refused.tell(None, "client_unknown", ORIGIN)
+        await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
     assert await refusals(service) == [0] * REFUSALS_TOLD
     service.clock.move(REFUSALS_WINDOW - SECOND)
-    await refused.tell(None, "client_unknown", ORIGIN)
+    await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
     assert len(await refusals(service)) == REFUSALS_TOLD
     service.clock.move(SECOND)
     for _ in range(2):
-        await refused.tell(None, "client_unknown", ORIGIN)
+        await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
     assert (await refusals(service))[REFUSALS_TOLD:] == [51, 0]
 
 
@@ -84,13 +84,21 @@ async def test_a_count_of_refusals_that_could_not_be_told_is_told_by_the_next(cl
     away = Away(store.audit)
     away.away = False
     async with a_server(store, store.feed, clock, instead(ports.AuditLog, away), prepared=False) as server:
-        refused = await server.get(RefusedRequests)
+        refused = await server.get(Refusals)
         for _ in range(REFUSALS_TOLD + 1):
-            await refused.tell(None, "client_unknown", ORIGIN)
+            await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
         clock.move(REFUSALS_WINDOW)
         away.away = True
         with pytest.raises(Unavailable):
-            await refused.tell(None, "client_unknown", ORIGIN)
+            await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
         away.away = False
-        await refused.tell(None, "client_unknown", ORIGIN)
+        await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
         assert (await refusals(server))[-1] == 2
+
+
+async def test_one_kind_of_refusal_takes_no_room_from_another(service):
+    refused = await service.get(Refusals)
+    for _ in range(REFUSALS_TOLD + 1):
+        await refused.tell(Action.CLIENT_REFUSED, "client_unknown", ORIGIN)
+    await refused.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
+    assert await refusals(service) == [0]

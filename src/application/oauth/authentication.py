@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from application.audit import Trail
 from application.authority import LiveAuthority
+from application.oauth.sampling import Refusals
 from application.repetition import safe_to_repeat
 from application.sessions import Issuer
-from domain.audit import Action, Outcome
+from domain.audit import Action
 from domain.authorization import Parameters
 from domain.clients import AuthMethod, Client, ClientId
 from domain.errors import Conflict, OAuthError, Unavailable
@@ -39,7 +39,7 @@ class AuthenticateClient:
     authority: LiveAuthority
     assertions: ClientAssertions
     used: OneTimeValues
-    trail: Trail
+    refused: Refusals
     clock: Clock
     transaction: Transaction
     issuer: Issuer
@@ -59,7 +59,11 @@ class AuthenticateClient:
         else:
             reason = await self._unproven(client, parameters, basic, now)
         if reason is not None or client is None:
-            await self._record(client, method, reason or "client_unknown", origin)
+            subject = None if client is None else f"client:{client.id}"
+            told = {"method": method.value}
+            await self.refused.tell(
+                Action.CLIENT_REFUSED, reason or "client_unknown", origin, subject=subject, details=told
+            )
             raise OAuthError("invalid_client", "client authentication failed")
         return client
 
@@ -145,15 +149,3 @@ class AuthenticateClient:
         if not now - LEEWAY < assertion.expires_at <= now + ASSERTION_MAX + LEEWAY:
             return "assertion_time"
         return None
-
-    @safe_to_repeat
-    async def _record(self, client: Client | None, method: AuthMethod, reason: str, origin: Origin) -> None:
-        async with self.transaction():
-            await self.trail.record_at_door(
-                origin,
-                Action.CLIENT_REFUSED,
-                subject=None if client is None else f"client:{client.id}",
-                outcome=Outcome.REFUSED,
-                reason=reason,
-                details={"method": method.value},
-            )

@@ -9,7 +9,7 @@ from typing import Any
 from application.audit import Trail
 from application.authority import LiveAuthority
 from application.browser import Browser
-from application.oauth.sampling import RefusedRequests
+from application.oauth.sampling import Refusals
 from application.oauth.tickets import Ticket, Tickets
 from application.repetition import safe_to_repeat
 from application.sessions import Issuer
@@ -81,7 +81,7 @@ class Authorize:
     id_tokens: IdTokens
     authority: LiveAuthority
     tickets: Tickets
-    refused: RefusedRequests
+    refused: Refusals
     trail: Trail
     clock: Clock
     secrets: Secrets
@@ -98,7 +98,7 @@ class Authorize:
 
     async def unreadable(self, error: OAuthError, origin: Origin) -> None:
         """A request that was none."""
-        await self.refused.tell(None, error.why, origin)
+        await self._turned_away(None, error, origin)
 
     async def again(self, ticket: str, browser: Browser | None, origin: Origin, *, chosen: bool = False) -> Step:
         """A request that was here before; raises Invalid (`ticket_expired`)."""
@@ -151,14 +151,18 @@ class Authorize:
             client = await self._client(parameters)
             return return_address(client, parameters)
         except OAuthError as error:
-            await self.refused.tell(client, error.why, origin)
+            await self._turned_away(client, error, origin)
             raise
 
     async def _refusal(self, to: ReturnAddress, error: OAuthError, origin: Origin) -> Answer:
         if error.why not in _ROUTINE:
-            await self.refused.tell(to.client, error.why, origin)
+            await self._turned_away(to.client, error, origin)
         told = {"error": error.reason_code, "error_description": error.message}
         return Answer(answer(to, self.issuer, told))
+
+    async def _turned_away(self, client: Client | None, error: OAuthError, origin: Origin) -> None:
+        subject = None if client is None else f"client:{client.id}"
+        await self.refused.tell(Action.AUTHORIZATION_REFUSED, error.why, origin, subject=subject)
 
     def _require_acr(self, request: AuthorizationRequest) -> None:
         """OpenID Connect Core 5.5.1.1: an essential acr that cannot be had is an error."""

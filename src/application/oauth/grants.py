@@ -12,7 +12,7 @@ from application.audit import Trail
 from application.keys import KeyRing
 from application.oauth.authentication import AuthenticateClient, Basic
 from application.oauth.claims import IssueIdToken, claims_of
-from application.oauth.sampling import IssueCounts
+from application.oauth.sampling import IssueCounts, Refusals
 from application.repetition import safe_to_repeat
 from application.sessions import Issuer, IssueTokens, Refreshed, RefreshSession
 from domain.audit import Action, Outcome
@@ -39,6 +39,8 @@ from domain.tokens import AccessClaims, TokenSet, audience_of
 from domain.users import User
 
 REFUSED_CODE = "the authorization code is not valid"
+UNKNOWN_CODE = "code_unknown"
+"""Why a code is refused that was never issued, or long ago: anybody can make one up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class ExchangeCode:
     issue: IssueTokens
     issue_id_token: IssueIdToken
     ring: KeyRing
+    refused: Refusals
     trail: Trail
     clock: Clock
     secrets: Secrets
@@ -76,6 +79,8 @@ class ExchangeCode:
         code = parameters.required("code")
         rules = await self.issue.ready(self.clock.now())
         outcome = await self._redeem(client, code, parameters, origin)
+        if outcome == UNKNOWN_CODE:
+            await self.refused.tell(Action.CODE_REFUSED, outcome, origin, actor=f"client:{client.id}")
         if not isinstance(outcome, Redeemed):  # raised after the commit: a replay must stay known
             raise OAuthError("invalid_grant", REFUSED_CODE)
         return self._tokens(outcome, parameters, rules)
@@ -107,9 +112,11 @@ class ExchangeCode:
         now = self.clock.now()
         async with self.transaction():
             value = await self.codes.find(OneTimeKind.AUTHORIZATION_CODE, hash)
-            refusal = _unfit(value, client, parameters)
-            if value is None or value.client_id != client.id:  # nor is it used up: it belongs to somebody else
-                return await self._refused(value, client, refusal or "code_unknown", origin)
+            if value is None:
+                return UNKNOWN_CODE
+            if value.client_id != client.id:  # nor is it used up: it belongs to somebody else
+                return await self._refused(value, client, "code_of_another_client", origin)
+            refusal = _unfit(value, parameters)
             _narrowed_audience(client, value, parameters)  # raises, and the code can be tried again
             family_id = FamilyId(self.secrets.uuid(now))
             if not await self.codes.redeem(OneTimeKind.AUTHORIZATION_CODE, hash, now, family_id):
@@ -214,12 +221,8 @@ class ExchangeCode:
         return reason
 
 
-def _unfit(value: OneTimeValue | None, client: Client, parameters: Mapping[str, str]) -> str | None:
-    """Why a code is not for this request, or None: bound to client, redirect URI and PKCE (PARITY R03)."""
-    if value is None:
-        return "code_unknown"
-    if value.client_id != client.id:
-        return "code_of_another_client"
+def _unfit(value: OneTimeValue, parameters: Mapping[str, str]) -> str | None:
+    """Why a code is not for this request, or None: bound to redirect URI and PKCE (PARITY R03)."""
     given = parameters.get("redirect_uri")
     if given != value.details["redirect_uri"] and (given is not None or value.details["explicit"]):
         return "redirect_uri_mismatch"  # RFC 6749, 4.1.3

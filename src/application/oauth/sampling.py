@@ -4,10 +4,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from application.audit import Trail
+from application.audit import NOTHING, Trail
 from application.repetition import safe_to_repeat
-from domain.audit import Action, Outcome
-from domain.clients import Client, ClientId
+from domain.audit import Action, Details, Outcome
+from domain.clients import ClientId
 from domain.policies import Origin
 from domain.ports import Clock, Transaction
 
@@ -63,39 +63,54 @@ class IssueCounts:
             )
 
 
-class RefusedRequests:
-    """Authorization requests that were refused. Each is told of as it comes; but anybody can send them, and they cost
-    nothing. Of those beyond `REFUSALS_TOLD` a minute a worker tells only how many there were, with the next one."""
+@dataclass(slots=True)
+class _Window:
+    since: datetime
+    told: int = 0
+    untold: int = 0
+
+
+class Refusals:
+    """What anybody can have refused, and costs them nothing. Each is told of as it comes; of those of one action beyond
+    `REFUSALS_TOLD` a minute a worker tells only how many there were, with the next one."""
 
     def __init__(self, trail: Trail, clock: Clock, transaction: Transaction) -> None:
         self._trail, self._clock, self._transaction = trail, clock, transaction
-        self._since: datetime | None = None
-        self._told = self._untold = 0
+        self._windows: dict[Action, _Window] = {}
 
-    async def tell(self, client: Client | None, why: str, origin: Origin) -> None:
+    async def tell(
+        self,
+        action: Action,
+        why: str,
+        origin: Origin,
+        *,
+        actor: str = "anonymous",
+        subject: str | None = None,
+        details: Details = NOTHING,
+    ) -> None:
         """One more; raises Unavailable where it cannot be stored."""
         now = self._clock.now()
-        if self._since is None or now - self._since >= REFUSALS_WINDOW:
-            self._since, self._told = now, 0
-        if self._told >= REFUSALS_TOLD:
-            self._untold += 1
+        window = self._windows.setdefault(action, _Window(now))
+        if now - window.since >= REFUSALS_WINDOW:
+            window.since, window.told = now, 0
+        if window.told >= REFUSALS_TOLD:
+            window.untold += 1
             return
-        self._told += 1
-        untold, self._untold = self._untold, 0
+        window.told += 1
+        untold, window.untold = window.untold, 0
+        if untold:
+            details = {**details, "untold": untold}
         try:
-            await self._record(client, why, untold, origin)
+            await self._record(action, why, origin, actor, subject, details)
         except BaseException:
-            self._untold += untold + 1  # told to nobody: that is for the next
+            window.untold += untold + 1  # told to nobody: that is for the next
             raise
 
     @safe_to_repeat
-    async def _record(self, client: Client | None, why: str, untold: int, origin: Origin) -> None:
+    async def _record(
+        self, action: Action, why: str, origin: Origin, actor: str, subject: str | None, details: Details
+    ) -> None:
         async with self._transaction():
             await self._trail.record_at_door(
-                origin,
-                Action.AUTHORIZATION_REFUSED,
-                subject=None if client is None else f"client:{client.id}",
-                outcome=Outcome.REFUSED,
-                reason=why,
-                details={"untold": untold} if untold else {},
+                origin, action, actor=actor, subject=subject, outcome=Outcome.REFUSED, reason=why, details=details
             )

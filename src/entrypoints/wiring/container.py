@@ -56,7 +56,7 @@ from application.oauth.claims import IssueIdToken, UserInfo
 from application.oauth.grants import ExchangeCode, ExchangeRefreshToken, IssueToClient, Token
 from application.oauth.introspection import Introspect, RevokeToken
 from application.oauth.logout import Logout
-from application.oauth.sampling import IssueCounts, RefusedRequests
+from application.oauth.sampling import IssueCounts, Refusals
 from application.oauth.tickets import Tickets
 from application.open_sessions import EndAllSessions, EndSession, ListSessions
 from application.roles import (
@@ -221,7 +221,7 @@ class UseCases(Provider):
         DeleteClient,
         Browsers, ListConsents, WithdrawConsent, AuthenticateClient, Authorize, IssueIdToken, UserInfo, ExchangeCode,
         ExchangeRefreshToken, IssueToClient, Token, Introspect, RevokeToken, Logout, IssueCounts,
-        RefusedRequests, Tickets,
+        Refusals, Tickets,
     )  # fmt: skip
 
     @provide
