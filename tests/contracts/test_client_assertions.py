@@ -50,8 +50,9 @@ async def test_a_registered_key_verifies_and_another_does_not(assertions):
 async def test_a_weak_rsa_key_and_one_for_other_uses_verify_nothing(assertions):
     weak = generate_rsa_key(65537, 1024)  # noqa: S505  # weak on purpose
     public = RSAAlgorithm.to_jwk(weak.public_key(), as_dict=True)
-    client = replace(CLIENT, jwks={"keys": [public]})
-    assert await assertions.read(signed(weak, None, "RS256"), client, NOW) is None
+    for modulus in (public["n"], "AAAA" * 100 + public["n"]):  # the same number, written longer
+        client = replace(CLIENT, jwks={"keys": [{**public, "n": modulus}]})
+        assert await assertions.read(signed(weak, None, "RS256"), client, NOW) is None
     for more in ({"use": "enc"}, {"alg": "ES384"}, {"crv": "P-384"}, {"kty": "oct"}):
         assert await assertions.read(signed(), replace(CLIENT, jwks=jwks((1, KEY), **more)), NOW) is None
 
