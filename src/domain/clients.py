@@ -148,9 +148,12 @@ class Client:
         return replace(self, **changes, updated_at=now, version=self.version + 1)
 
     def loses_to(self, after: "Client") -> bool:
-        """Whether refresh tokens that are out may hold something that the client `after` may not have any more."""
+        """Whether refresh tokens that are out may hold something that the client `after` may not have any more, or only
+        if people allow it."""
+        if (self.trusted and not after.trusted) or not self.grant_types <= after.grant_types:
+            return True
         pairs = ((self.scopes, after.scopes), (self.audiences, after.audiences))
-        return not self.grant_types <= after.grant_types or any(set(old) - set(new) for old, new in pairs)
+        return any(set(old) - set(new) for old, new in pairs)
 
     def refusal(self) -> str | None:
         """Why it gets no token, or None."""

@@ -510,6 +510,13 @@ async def test_taking_something_away_ends_the_refresh_tokens_that_may_hold_it(se
     assert (await told(service))[-1][3]["families_ended"] == 1
 
 
+async def test_what_nobody_was_asked_about_ends_when_an_application_is_trusted_no_more(service):
+    client = (await register(service, trusted=True)).client
+    family = await signed_in_at(service, client)
+    await update(service, client, trusted=False)
+    assert await ended(service, family) is EndReason.REVOKED
+
+
 @pytest.mark.parametrize("members", NOT_LESS, ids=str)
 async def test_any_other_change_leaves_the_refresh_tokens_alone(service, members):
     client = (await register(service)).client
