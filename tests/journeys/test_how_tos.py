@@ -122,6 +122,7 @@ def test_the_verifier_of_the_page_refuses_whatever_is_not_for_it(tmp_path: Path,
     verified, refused = verifier["verified"], verifier["Refused"]
     key, other = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     public = jwt.PyJWK({**ECAlgorithm.to_jwk(key.public_key(), as_dict=True), "alg": "ES256"})
+    # Where the page has its keys from is followed above, with a server; here it is only what it makes of tokens.
     monkeypatch.setattr(verifier["keys"], "get_signing_key_from_jwt", lambda token: public)
     now = int(time.time())
     good = {

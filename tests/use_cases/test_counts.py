@@ -30,6 +30,19 @@ async def test_of_calls_at_one_moment_one_is_told_and_the_others_are_counted(ser
     assert await told(service) == [1, 20]
 
 
+async def test_a_clock_that_is_set_back_silences_nobody(service):
+    counts, refusals = await service.get(IssueCounts), await service.get(Refusals)
+    for _ in range(REFUSALS_TOLD + 1):
+        await refusals.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
+    await counts.count(CLIENT, ORIGIN)
+    service.clock.move(-10 * TOLD_AGAIN)
+    await counts.count(CLIENT, ORIGIN)
+    await refusals.tell(Action.AUTHORIZATION_REFUSED, "client_unknown", ORIGIN)
+    assert sorted(await told(service)) == [1, 1]
+    events = await service.events(action=Action.AUTHORIZATION_REFUSED)
+    assert sum(event.details.get("untold", 0) for event in events) == 1
+
+
 class Away:
     """A trail that cannot be written to until `away` is lifted."""
 

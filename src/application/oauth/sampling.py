@@ -24,6 +24,11 @@ class _Count:
     issued: int = 0
 
 
+def _within(patience: timedelta, since: datetime, now: datetime) -> bool:
+    """Whether that is not yet over; a clock that was set back begins anew, or it would be silent for as long."""
+    return timedelta(0) <= now - since < patience
+
+
 class IssueCounts:
     """How many tokens a worker has issued to each client for itself since it last told the audit trail: at the first
     one, and with the first one after each hour."""
@@ -36,14 +41,14 @@ class IssueCounts:
         """One more; raises Unavailable where it is time to tell, and that cannot be stored."""
         now = self._clock.now()
         known = self._counts.get(client_id)
-        if known is not None and now - known.since < TOLD_AGAIN:
+        if known is not None and _within(TOLD_AGAIN, known.since, now):
             known.issued += 1
             return
         before = 0 if known is None else known.issued
         counted = self._begin(client_id, now)  # before anything is awaited: of calls at one moment, one tells
         try:
             await self._tell(client_id, before + 1, origin)
-        except BaseException:
+        except BaseException:  # also where the caller hangs up
             counted.issued += before  # told to nobody: that is for the next
             counted.since = now - TOLD_AGAIN
             raise
@@ -55,6 +60,7 @@ class IssueCounts:
             self._counts.popitem(last=False)
         return counted
 
+    @safe_to_repeat
     async def _tell(self, client_id: ClientId, issued: int, origin: Origin) -> None:
         client = f"client:{client_id}"
         async with self._transaction():
@@ -91,7 +97,7 @@ class Refusals:
         """One more; raises Unavailable where it cannot be stored."""
         now = self._clock.now()
         window = self._windows.setdefault(action, _Window(now))
-        if now - window.since >= REFUSALS_WINDOW:
+        if not _within(REFUSALS_WINDOW, window.since, now):
             window.since, window.told = now, 0
         if window.told >= REFUSALS_TOLD:
             window.untold += 1
@@ -102,7 +108,7 @@ class Refusals:
             details = {**details, "untold": untold}
         try:
             await self._record(action, why, origin, actor, subject, details)
-        except BaseException:
+        except BaseException:  # likewise
             window.untold += untold + 1  # told to nobody: that is for the next
             raise
 
